@@ -1,0 +1,1 @@
+"""Measures of explanations: plausibility, faithfulness, agreement and stability."""

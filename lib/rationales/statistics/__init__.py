@@ -1,0 +1,1 @@
+"""Statistics: intervals, paired tests, equivalence, families of tests and crossed random effects."""
