@@ -7,6 +7,10 @@ from difflib import get_close_matches
 class StudyError(Exception):
     """A problem that the reader can mend; its message is one sentence that says what to do."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows in place of a traceback."""
+        return [f"StudyError: {self}"]
+
 
 def require_known(name: str, known: Iterable[str], kind: str) -> str:
     """Return `name` when it is one of `known`; otherwise raise a StudyError that lists the choices.

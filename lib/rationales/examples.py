@@ -65,7 +65,9 @@ class Example:
             raise StudyError(f"{where} has an empty text; remove the row or give it a text.")
         for name, mask in [("gold", self.gold), ("gold_graded", self.gold_graded)]:
             if mask is not None and len(mask) != len(words):
-                raise StudyError(f"{where}: `{name}` has {len(mask)} entries for {len(words)} words; align it to words.")
+                raise StudyError(
+                    f"{where}: `{name}` has {len(mask)} entries for {len(words)} words; align it to words."
+                )
         for number, mask in enumerate(self.annotators):
             if len(mask) != len(words):
                 raise StudyError(

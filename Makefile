@@ -1,0 +1,40 @@
+# The study's commands; `make` alone lists them. Every path may hold spaces except those in TESTS.
+VENV ?= .venv
+STUDY ?= studies/default.yaml
+JOBS ?= all
+TESTS ?= tests
+PYTEST_ARGS ?=
+
+# The environment's programs come first on PATH, since Snakemake and papermill start others by name.
+python = PATH="$$(cd "$(VENV)/bin" && pwd):$$PATH" "$(VENV)/bin/python"
+
+.DEFAULT_GOAL := help
+.PHONY: help install study test lab clean
+
+help: ## list these commands
+	@echo 'Commands:'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@echo 'Options, as in "make study STUDY=studies/recorded.yaml JOBS=2":'
+	@echo '  VENV=FOLDER        the virtual environment (.venv)'
+	@echo '  PYTHON=PROGRAM     the interpreter that makes it (the first of python3, python3.13, 3.12, 3.11 that fits)'
+	@echo '  STUDY=FILE         the study to run (studies/default.yaml)'
+	@echo '  JOBS=NUMBER        how many cores it uses (all)'
+	@echo '  TESTS="FILE ..."   the tests to run (tests)'
+	@echo '  PYTEST_ARGS="..."  more for pytest, such as "-m '"'not slow'"'"'
+
+install: ## make the virtual environment, or bring it up to date; the commands below do so by themselves
+	@sh workflow/setup.sh "$(VENV)"
+
+study: install ## run a study from corpora to report; a second call does only what is missing or out of date
+	$(python) -m rationales.study run "$(STUDY)" --jobs "$(JOBS)"
+
+test: install ## run the tests
+	$(python) -m pytest $(TESTS) $(PYTEST_ARGS)
+
+lab: install ## open the notebooks in JupyterLab
+	$(python) -m jupyterlab
+
+clean: ## remove the results of runs (data/runs) and caches; downloads, trained models and the environment stay
+	rm -rf data/runs .snakemake .pytest_cache .ruff_cache .hypothesis build lib/rationales.egg-info
+	find . -name .git -prune -o -path ./.venv -prune -o -path ./data -prune -o \
+		\( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +

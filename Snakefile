@@ -1,0 +1,265 @@
+"""The batch: one papermill run per job, from the study file to the findings. `make study` calls it.
+
+    snakemake --config study=studies/default.yaml --cores 2
+    snakemake --config study=studies/sst.yaml --profile workflow/profiles/slurm
+
+The executed notebook is a log: it stays when the job fails, with its traceback. The tables are the outputs.
+A job is run again when its notebook's code, the library code it uses, its part of the study file or its inputs change.
+"""
+
+import json
+import sys
+
+from rationales.runner import code_digest, library_digest, notebook_file
+from rationales.study import BASE, load_study
+from rationales.tables import config_hash
+
+STUDY_FILE = config.get("study", "studies/default.yaml")
+STUDY = load_study(STUDY_FILE)
+FOLDER = str(STUDY.folder)
+RUNS = {run.name: run for run in STUDY.runs}
+TUNED = [name for name, run in RUNS.items() if run.tuning != BASE]
+WRITERS = [name for name, run in RUNS.items() if STUDY.is_causal(run) and STUDY.self_explanations["paradigms"]]
+SHARDS = range(STUDY.shards)
+SEVERAL_SEEDS = len({(r.corpus, r.subject, r.tuning) for r in STUDY.runs}) < len(STUDY.runs)
+COMPARABLE = bool(WRITERS)
+COMMON = ["examples.py", "tables.py", "tasks.py", "study.py"]
+MODELS = [*COMMON, "subjects", "stages/prepare.py", "stages/subjects.py", "explainers/prompts.py"]
+
+
+wildcard_constraints:
+    shard=r"\d+",
+    group=r"[A-Za-z0-9-]+",
+
+
+def part(table, *names):
+    return f"{FOLDER}/{table}/" + "__".join(map(str, names)) + ".parquet"
+
+
+def log_of(*names):
+    return f"{FOLDER}/executed/" + "__".join(names) + ".ipynb"
+
+
+def code_of(notebook, *library):
+    return code_digest(notebook_file(notebook)) + library_digest(*COMMON, *library)
+
+
+def given(**fixed):
+    """Papermill's parameters as one JSON document: the study file, the run of the job, and what is fixed."""
+
+    def values(wildcards):
+        found = {name: value for name, value in wildcards.items() if name != "run"}
+        found = {name: int(value) if name == "shard" else value for name, value in found.items()}
+        run = RUNS.get(getattr(wildcards, "run", None))
+        return json.dumps({"study": STUDY_FILE, **(run.columns if run else {}), **found, **fixed})
+
+    return values
+
+
+def settings_of(*sections):
+    """A digest of the parts of the study file that a job depends on."""
+
+    def digest(wildcards):
+        run = RUNS.get(getattr(wildcards, "run", None))
+        own = [STUDY.corpora[run.corpus], STUDY.subjects[run.subject], STUDY.tunings.get(run.tuning)] if run else []
+        if hasattr(wildcards, "corpus"):
+            own.append(STUDY.corpora[wildcards.corpus])
+        return config_hash([STUDY.seed, STUDY.shards, *own, *sections])
+
+    return digest
+
+
+def model_of(wildcards):
+    return [part("training", wildcards.run)] if wildcards.run in TUNED else []
+
+
+def corpora_of(wildcards):
+    corpus = RUNS[wildcards.run].corpus
+    source = STUDY.corpora[corpus]["train_with"]
+    return [part("examples", name) for name in dict.fromkeys([corpus, source or corpus])]
+
+
+def explanations_of(wildcards):
+    groups = [*STUDY.explainers, *(["self"] if wildcards.run in WRITERS else [])]
+    return [part("explanations", wildcards.run, group, wildcards.shard) for group in groups]
+
+
+EXPLANATIONS = [part("explanations", run, group, shard) for run in RUNS for group in STUDY.explainers for shard in SHARDS]
+EXPLANATIONS += [part("explanations", run, "self", shard) for run in WRITERS for shard in SHARDS]
+METRICS = [part("metrics", "plausibility")] + [part("metrics", "faithfulness", run, shard) for run in RUNS for shard in SHARDS]
+PREDICTIONS = [part("predictions", run, shard, "prediction-only") for run in RUNS for shard in SHARDS]
+
+RUN_NOTEBOOK = f"{sys.executable} -m rationales.study notebook {{params.notebook}} {{log:q}} {{params.given:q}} > /dev/null"
+
+
+localrules:
+    all,
+
+
+rule all:
+    input:
+        f"{FOLDER}/findings.html",
+
+
+rule prepare:
+    output:
+        part("examples", "{corpus}"),
+        part("exclusions", "{corpus}"),
+    log:
+        log_of("01_data_preparation", "{corpus}"),
+    params:
+        notebook="01_data_preparation",
+        given=given(),
+        code=code_of("01_data_preparation", "corpora", "stages/prepare.py"),
+        settings=settings_of(),
+    shell:
+        RUN_NOTEBOOK
+
+
+rule fine_tune:
+    input:
+        corpora_of,
+    output:
+        part("training", "{run}"),
+    log:
+        log_of("03_fine_tuning", "{run}"),
+    params:
+        notebook="03_fine_tuning",
+        given=given(),
+        code=code_of("03_fine_tuning", *MODELS, "stages/tune.py"),
+        settings=settings_of(),
+    resources:
+        gpu=1,
+    shell:
+        RUN_NOTEBOOK
+
+
+rule self_explain:
+    input:
+        corpora_of,
+        model_of,
+    output:
+        part("responses", "{run}", "{shard}"),
+        part("explanations", "{run}", "self", "{shard}"),
+    log:
+        log_of("04_self_explanations", "{run}", "{shard}"),
+    params:
+        notebook="04_self_explanations",
+        given=given(),
+        code=code_of("04_self_explanations", *MODELS, "explainers", "stages/self_explain.py"),
+        settings=settings_of(STUDY.self_explanations),
+    resources:
+        gpu=1,
+    shell:
+        RUN_NOTEBOOK
+
+
+rule attribute:
+    input:
+        corpora_of,
+        model_of,
+    output:
+        part("explanations", "{run}", "{group}", "{shard}"),
+        part("erasures", "{run}", "{group}", "{shard}"),
+    log:
+        log_of("05_attributions", "{run}", "{group}", "{shard}"),
+    params:
+        notebook="05_attributions",
+        given=given(),
+        code=code_of("05_attributions", *MODELS, "explainers", "stages/attribute.py"),
+        settings=lambda wildcards: settings_of(STUDY.explainers.get(wildcards.group))(wildcards),
+    resources:
+        gpu=1,
+    shell:
+        RUN_NOTEBOOK
+
+
+ruleorder: self_explain > attribute
+
+
+rule plausibility:
+    input:
+        EXPLANATIONS,
+        [part("examples", corpus) for corpus in STUDY.corpora],
+    output:
+        part("metrics", "plausibility"),
+        part("skipped", "plausibility"),
+    log:
+        log_of("06_plausibility"),
+    params:
+        notebook="06_plausibility",
+        given=given(),
+        code=code_of("06_plausibility", "metrics", "statistics", "figures", "stages/score_plausibility.py"),
+        settings=settings_of(STUDY.statistics),
+    shell:
+        RUN_NOTEBOOK
+
+
+rule faithfulness:
+    input:
+        corpora_of,
+        model_of,
+        explanations_of,
+    output:
+        part("metrics", "faithfulness", "{run}", "{shard}"),
+    log:
+        log_of("07_faithfulness", "{run}", "{shard}"),
+    params:
+        notebook="07_faithfulness",
+        given=given(),
+        code=code_of("07_faithfulness", *MODELS, "metrics", "statistics", "figures", "stages/score_faithfulness.py"),
+        settings=settings_of(STUDY.faithfulness),
+    resources:
+        gpu=1,
+    shell:
+        RUN_NOTEBOOK
+
+
+rule seed_variance:
+    input:
+        EXPLANATIONS,
+    output:
+        part("stability", "seeds"),
+    log:
+        log_of("08_seed_variance"),
+    params:
+        notebook="08_seed_variance",
+        given=given(),
+        code=code_of("08_seed_variance", "metrics", "statistics", "figures", "stages/compare_seeds.py"),
+        settings=settings_of(STUDY.statistics, [run.columns for run in STUDY.runs]),
+    shell:
+        RUN_NOTEBOOK
+
+
+rule statistical_tests:
+    input:
+        METRICS,
+    output:
+        part("claims", "contrasts"),
+    log:
+        log_of("09_statistical_tests"),
+    params:
+        notebook="09_statistical_tests",
+        given=given(),
+        code=code_of("09_statistical_tests", "statistics", "figures", "stages/contrast.py"),
+        settings=settings_of(STUDY.statistics),
+    shell:
+        RUN_NOTEBOOK
+
+
+rule findings:
+    input:
+        METRICS,
+        [part("claims", "contrasts")] if COMPARABLE else [],
+        [part("stability", "seeds")] if SEVERAL_SEEDS else [],
+    output:
+        f"{FOLDER}/findings.html",
+    log:
+        log_of("10_findings"),
+    params:
+        notebook="10_findings",
+        given=given(),
+        code=code_of("10_findings", "statistics", "figures", "stages"),
+        settings=settings_of(STUDY.statistics),
+    shell:
+        RUN_NOTEBOOK + f" && {sys.executable} -m nbconvert --to html --no-input --output-dir {FOLDER:q} --output findings {{log:q}} 2> /dev/null"

@@ -1,0 +1,65 @@
+"""What notebooks show: score tables with floors and ceilings, views of the run's tables, and computed sentences."""
+
+from rationales.reporting.pictures import choose_example, heatmap_of, heatmap_of_study, plot_contrasts
+from rationales.reporting.scores import (
+    FAITHFULNESS,
+    PLAUSIBILITY,
+    RECOVERY,
+    accuracy_table,
+    models_of,
+    shortlist,
+    stability_summary,
+    summary_of,
+)
+from rationales.reporting.sentences import best_sentence, opening_sentences, stability_sentence, verdict_sentences
+from rationales.reporting.views import (
+    agreement_table,
+    contrast_figure_table,
+    contrast_table,
+    convention_table,
+    curve_table,
+    detail_table,
+    escape_table,
+    evaluate_embedded,
+    figure_folder,
+    operator_table,
+    read_if_there,
+    shortcut_table,
+    strata_table,
+    validity_table,
+)
+from rationales.stages.score_faithfulness import predictions_of
+
+__all__ = [
+    "FAITHFULNESS",
+    "PLAUSIBILITY",
+    "RECOVERY",
+    "accuracy_table",
+    "agreement_table",
+    "best_sentence",
+    "choose_example",
+    "contrast_figure_table",
+    "contrast_table",
+    "convention_table",
+    "curve_table",
+    "detail_table",
+    "escape_table",
+    "evaluate_embedded",
+    "figure_folder",
+    "heatmap_of",
+    "heatmap_of_study",
+    "models_of",
+    "opening_sentences",
+    "operator_table",
+    "plot_contrasts",
+    "predictions_of",
+    "read_if_there",
+    "shortcut_table",
+    "shortlist",
+    "stability_sentence",
+    "stability_summary",
+    "strata_table",
+    "summary_of",
+    "validity_table",
+    "verdict_sentences",
+]

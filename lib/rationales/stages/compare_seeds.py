@@ -1,0 +1,107 @@
+"""Stage 7: how much of an explanation is the training seed (P4)."""
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from rationales.corpora.planted import generator_for
+from rationales.errors import StudyError
+from rationales.examples import Example
+from rationales.metrics.selection import resolve_k
+from rationales.metrics.stability import label_instability, stability_of
+from rationales.stages.prepare import read_corpus
+from rationales.stages.score_faithfulness import predictions_of
+from rationales.stages.score_plausibility import scores_of
+from rationales.statistics.comparisons import mcnemar_test
+from rationales.statistics.equivalence import tost_accuracies
+from rationales.study import Study
+from rationales.tables import read_table, write_part
+
+FAMILY = ["corpus", "subject", "tuning"]
+
+
+def seed_families(study: Study) -> list[tuple[str, str, str]]:
+    """(corpus, subject, tuning) of every model that was trained with more than one seed."""
+    counts = pd.Series([(run.corpus, run.subject, run.tuning) for run in study.runs]).value_counts(sort=False)
+    return [family for family, count in counts.items() if count > 1]
+
+
+def compare_seeds(study: Study) -> pd.DataFrame:
+    """Stability of each explainer over seeds, per item; written to the table `stability`.
+
+    Columns: corpus, subject, tuning, explainer, variant, example_id, metric, value, n_seeds. An item counts when the
+    explanation is valid under every seed; the others are rows of metric "incomplete", with the number of valid seeds.
+    StudyError when the study trains no model with more than one seed.
+    """
+    families = seed_families(study)
+    if not families:
+        raise StudyError("This study trains no model with more than one seed; add `seeds` to a run to compare them.")
+    explanations = read_table(study.folder, "explanations", first="notebooks 04 and 05")
+    explanations = explanations[~explanations["variant"].str.contains("#")]
+    rows = []
+    for family in families:
+        examples = {example.example_id: example for example in read_corpus(study, family[0]).examples}
+        seeds = sum((run.corpus, run.subject, run.tuning) == family for run in study.runs)
+        part = explanations[(explanations[FAMILY] == family).all(axis=1)]
+        for (explainer, variant, example_id), group in part.groupby(["explainer", "variant", "example_id"], sort=False):
+            identity = dict(zip(FAMILY, family, strict=True)) | {
+                "explainer": explainer, "variant": variant, "example_id": example_id, "n_seeds": seeds,
+            }  # fmt: skip
+            valid = group[group["valid"].astype(bool)].sort_values("seed")
+            if len(valid) < seeds:
+                rows.append({**identity, "metric": "incomplete", "value": float(len(valid))})
+                continue
+            rows += [{**identity, **values} for values in stability_rows(valid, examples[example_id], study.seed)]
+    table = pd.DataFrame(rows).assign(**study.stamp(study.runs))
+    write_part(table, study.part("stability", "seeds"))
+    return table
+
+
+def stability_rows(explanations: pd.DataFrame, example: Example, seed: int) -> list[dict]:
+    """Stability metrics of one item from its explanations under each seed."""
+    scores = np.stack([scores_of(row, len(example.words)) for row in explanations.itertuples(index=False)])
+    generator = generator_for("stability", seed, example.example_id)
+    values = stability_of(scores, resolve_k(0.2, len(example.words)), generator)
+    return [{"metric": metric, "value": value} for metric, value in values.items()]
+
+
+def compare_accuracies(study: Study, margin: float = 0.05) -> pd.DataFrame:
+    """Every pair of seeds of one model: accuracies, McNemar's test and equivalence within `margin`.
+
+    Columns: corpus, subject, tuning, first, second, accuracy_first, accuracy_second, differing (items whose predicted
+    label differs), p_mcnemar, p_equivalence, n.
+    """
+    predictions = predictions_of(study)
+    rows = []
+    for family in seed_families(study):
+        part = predictions[(predictions[FAMILY] == family).all(axis=1)]
+        correct = part.pivot(index="example_id", columns="seed", values="correct")
+        labels = part.pivot(index="example_id", columns="seed", values="predicted")
+        for first, second in combinations(correct.columns, 2):
+            one, other = correct[first].to_numpy(bool), correct[second].to_numpy(bool)
+            rows.append(
+                {
+                    **dict(zip(FAMILY, family, strict=True)),
+                    "first": first,
+                    "second": second,
+                    "accuracy_first": one.mean(),
+                    "accuracy_second": other.mean(),
+                    "differing": int((labels[first] != labels[second]).sum()),
+                    "p_mcnemar": mcnemar_test(one, other).p,
+                    "p_equivalence": tost_accuracies(one, other, margin).p,
+                    "n": len(correct),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def share_of_unstable_labels(study: Study) -> pd.DataFrame:
+    """Per model, the share of items on whose label the seeds do not all agree."""
+    predictions = predictions_of(study)
+    rows = []
+    for family in seed_families(study):
+        part = predictions[(predictions[FAMILY] == family).all(axis=1)]
+        labels = part.pivot(index="seed", columns="example_id", values="predicted").to_numpy()
+        rows.append({**dict(zip(FAMILY, family, strict=True)), **label_instability(labels)})
+    return pd.DataFrame(rows)

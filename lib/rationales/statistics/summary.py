@@ -1,0 +1,75 @@
+"""From metric rows of items and seeds to one estimate with its interval, its chance level and its counts."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from rationales.corpora.planted import generator_for
+from rationales.errors import StudyError
+from rationales.statistics.bootstrap import crossed_mean_interval, mean_interval
+
+# Metrics for which an explanation that could not be read counts as an empty one, of value 0.
+ZERO_WHEN_EMPTY = ("f1", "iou", "recall", "comprehensiveness", "normalised_comprehensiveness", "flip_rate")
+
+
+def select(metrics: pd.DataFrame, metric: str, k: str = "all", operator: str | None = None) -> pd.DataFrame:
+    """Rows of one metric at one size and under one operator; StudyError when the table holds none."""
+    chosen = metrics[(metrics["metric"] == metric) & (metrics["k"] == k)]
+    if operator is not None:
+        chosen = chosen[chosen["operator"] == operator]
+    if chosen.empty:
+        known = ", ".join(sorted(metrics["metric"].unique()))
+        raise StudyError(f"The table `metrics` has no rows of '{metric}' at k '{k}'; its metrics are: {known}.")
+    return chosen
+
+
+def summarise(rows: pd.DataFrame, by: Sequence[str], resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """Mean and 95 % interval of `value` per group of `by`, with chance and counts.
+
+    Columns besides `by`: estimate, low, high, chance (mean over the same rows, NaN where there is none), n (items),
+    n_seeds, n_undefined (rows whose value is not defined), note. With several seeds, items and seeds are both resampled.
+    Each group has a random generator of its own, so the result does not depend on which groups are asked for.
+    """
+    results = []
+    for key, group in rows.groupby(list(by), sort=False):
+        generator = generator_for("summary", seed, *key)
+        values = group["value"].to_numpy(dtype=float)
+        if group["seed"].nunique() > 1:
+            interval = crossed_mean_interval(
+                values, group["example_id"].to_numpy(), group["seed"].to_numpy(), generator, n_resamples=resamples
+            )
+        else:
+            items = group.groupby("example_id", sort=False)["value"].mean()  # several rows of an item: its annotators
+            interval = mean_interval(items.to_numpy(dtype=float), generator, n_resamples=resamples, method="percentile")
+        defined = ~np.isnan(values)
+        results.append(
+            {
+                **dict(zip(by, key, strict=True)),
+                "estimate": interval.estimate,
+                "low": interval.low,
+                "high": interval.high,
+                "chance": float(group["chance"].mean()) if "chance" in group else np.nan,
+                "n": int(group.loc[defined, "example_id"].nunique()),
+                "n_seeds": int(group["seed"].nunique()),
+                "n_undefined": int((~defined).sum()),
+                "note": interval.note,
+            }
+        )
+    return pd.DataFrame(results)
+
+
+def fill_invalid(rows: pd.DataFrame, skipped: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Rows of `metric` with every unreadable explanation as an empty one, of value 0 (the stricter convention).
+
+    StudyError for a metric that an empty explanation does not have.
+    """
+    if metric not in ZERO_WHEN_EMPTY:
+        raise StudyError(f"An empty explanation has no '{metric}'; choose one of: {', '.join(ZERO_WHEN_EMPTY)}.")
+    failed = skipped[skipped["reason"] != "no human rationale"].assign(metric=metric, value=0.0, chance=np.nan)
+    return pd.concat([rows, failed], ignore_index=True)
+
+
+def item_means(rows: pd.DataFrame) -> pd.Series:
+    """Mean of `value` per item over seeds, indexed by example id; NaN where no seed has a defined value."""
+    return rows.groupby("example_id")["value"].mean()

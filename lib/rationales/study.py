@@ -1,0 +1,257 @@
+"""Study files: what a study runs, read and checked once, before anything is computed.
+
+A study names corpora, subjects, tunings, runs (corpus x subject x tuning x seeds), explainers and sizes. The
+batch workflow expands it into notebook runs; every notebook reads the same file.
+"""
+
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from rationales.corpora.registry import check_reader
+from rationales.errors import StudyError, require_known
+from rationales.explainers.prompts import parse_paradigm
+from rationales.explainers.registry import check_explainer
+from rationales.paths import data_folder, repository_root
+from rationales.subjects.engine import OPERATORS
+from rationales.subjects.loading import Checkpoint
+from rationales.tables import config_hash
+
+BASE = "base"  # the tuning of a subject that is taken as it is
+
+DEFAULTS: dict[str, dict] = {
+    "corpora": {"reader": None, "options": {}, "explain": "test", "max_items": None, "max_words": None, "train_with": None},
+    "subjects": {
+        "embedded": None, "path": None, "hub_id": None, "revision": None, "kind": "auto", "prompt_style": "chat",
+        "device": "auto", "dtype": "auto", "token_budget": 8192, "max_new_tokens": 320,
+    },
+    "tunings": {
+        "method": "full", "epochs": 3, "learning_rate": 5e-4, "batch_size": 16, "train_items": None, "lora_rank": 8,
+        "warmup_share": 0.06, "weight_decay": 0.01,
+    },
+    "self_explanations": {"paradigms": [], "repeats": 1, "glued_phrases": "split"},
+    "faithfulness": {
+        "operators": ["delete", "mask"], "fractions": [0.01, 0.05, 0.1, 0.2, 0.5], "tie_orders": 4, "full_curve": 24,
+        "full_curve_operators": ["delete"],
+    },
+    "statistics": {"resamples": 2000, "level": 0.95, "margin_plausibility": 0.05, "margin_faithfulness": 0.05},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """One model on one corpus: the unit of a batch."""
+
+    corpus: str
+    subject: str
+    tuning: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """As it stands in file names."""
+        return f"{self.corpus}__{self.subject}__{self.tuning}__seed{self.seed}"
+
+    @property
+    def columns(self) -> dict:
+        """The key columns of its rows."""
+        return {"corpus": self.corpus, "subject": self.subject, "tuning": self.tuning, "seed": self.seed}
+
+
+@dataclass(frozen=True)
+class Study:
+    """A checked study file; see `load_study`."""
+
+    name: str
+    seed: int
+    shards: int
+    corpora: dict[str, dict]
+    subjects: dict[str, dict]
+    tunings: dict[str, dict]
+    runs: tuple[Run, ...]
+    explainers: dict[str, list[tuple[str, dict]]]
+    self_explanations: dict
+    faithfulness: dict
+    statistics: dict
+
+    @property
+    def folder(self) -> Path:
+        """Where its tables and executed notebooks lie."""
+        return data_folder() / "runs" / self.name
+
+    def part(self, table: str, *names: object) -> Path:
+        """Path of a part file of a table."""
+        return self.folder / table / ("__".join(map(str, names)) + ".parquet")
+
+    def model_folder(self, run: Run) -> Path:
+        """Where the tuned checkpoint of a run lies."""
+        return self.folder / "models" / run.name
+
+    def stamp(self, *sections: object) -> dict:
+        """The columns `study` and `config_hash` of rows that depend on the given parts of the file."""
+        return {"study": self.name, "config_hash": config_hash([self.seed, *sections])}
+
+    def run_of(self, corpus: str, subject: str, tuning: str, seed: int) -> Run:
+        """The run of that name; StudyError when the study has none."""
+        run = Run(corpus, subject, tuning, int(seed))
+        if run not in self.runs:
+            names = "; ".join(r.name for r in self.runs)
+            raise StudyError(f"The study '{self.name}' has no run {run.name}; its runs are: {names}.")
+        return run
+
+    def is_causal(self, run: Run) -> bool:
+        """Whether the run's subject can write self-explanations (by the study file's `kind`)."""
+        return self.subjects[run.subject]["kind"] == "causal"
+
+    def checkpoint(self, subject: str) -> Checkpoint:
+        """The subject's own checkpoint, before any tuning."""
+        spec = self.subjects[subject]
+        if spec["embedded"]:
+            from rationales.subjects.embedded import embedded_folder
+
+            return Checkpoint(path=str(embedded_folder(spec["embedded"])))
+        return Checkpoint(path=expand_path(spec["path"]), hub_id=spec["hub_id"], revision=spec["revision"])
+
+
+def expand_path(path: str | None) -> str | None:
+    """A path with its environment variables filled in, relative to the repository; StudyError for an unset one."""
+    if path is None:
+        return None
+    filled = os.path.expandvars(path)
+    if unset := re.search(r"\$\{?(\w+)", filled):
+        raise StudyError(f"The study file uses ${unset.group(1)}, which is not set; set it to a folder and run again.")
+    return str(Path(filled) if Path(filled).is_absolute() else repository_root() / filled)
+
+
+def fill(section: str, name: str, given: dict | None) -> dict:
+    """`given` over the defaults of its section; StudyError for an unknown entry."""
+    defaults, given = DEFAULTS[section], given or {}
+    if not isinstance(given, dict):
+        raise StudyError(f"`{section}: {name}` in the study file must be a mapping of names to values.")
+    unknown = sorted(set(given) - set(defaults))
+    if unknown:
+        raise StudyError(
+            f"`{section}: {name}` has no entry '{unknown[0]}'; its entries are: {', '.join(sorted(defaults))}."
+        )
+    return {**defaults, **given}
+
+
+def read_explainers(groups: dict) -> dict[str, list[tuple[str, dict]]]:
+    """Groups of explainers; an entry is a name or a mapping with `name` and options."""
+    result = {}
+    for group, entries in (groups or {}).items():
+        if not re.fullmatch(r"[A-Za-z0-9-]+", group):
+            raise StudyError(f"The explainer group '{group}' needs a name of letters, digits and hyphens.")
+        result[group] = []
+        for entry in entries:
+            options = dict(entry) if isinstance(entry, dict) else {"name": entry}
+            name = options.pop("name", None)
+            check_explainer(name, options)
+            result[group].append((name, options))
+    return result
+
+
+def load_study(path: str | Path) -> Study:
+    """Read and check a study file.
+
+    Raises StudyError, in one sentence, for a missing or broken file and for any unknown corpus, subject, tuning,
+    explainer, paradigm, operator or entry: before anything is computed.
+    """
+    file = Path(path) if Path(path).is_absolute() else repository_root() / path
+    if not file.is_file():
+        known = ", ".join(sorted(f"studies/{p.name}" for p in (repository_root() / "studies").glob("*.yaml")))
+        raise StudyError(f"There is no study file '{path}'; choose one of: {known}.")
+    try:
+        text = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", -1) + 1
+        raise StudyError(
+            f"The study file '{file.name}' is not valid YAML near line {line}; mend it and run again."
+        ) from error
+    if not isinstance(text, dict):
+        raise StudyError(f"The study file '{file.name}' must be a mapping; see studies/default.yaml.")
+    known = {"study", "title", "seed", "shards", "corpora", "subjects", "tunings", "runs", "explainers",
+             "self_explanations", "faithfulness", "statistics"}  # fmt: skip
+    if unknown := sorted(set(text) - known):
+        raise StudyError(
+            f"The study file '{file.name}' has an unknown entry '{unknown[0]}'; known: {', '.join(sorted(known))}."
+        )
+    for needed in ("corpora", "subjects", "runs"):
+        if not text.get(needed):
+            raise StudyError(
+                f"The study file '{file.name}' needs a non-empty entry `{needed}`; see studies/default.yaml."
+            )
+    name = str(text.get("study", file.stem))
+    for key in [name, *text["corpora"], *text["subjects"], *(text.get("tunings") or {})]:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", str(key)) or "__" in str(key):
+            raise StudyError(
+                f"The name '{key}' in '{file.name}' may hold only letters, digits, '-', '.' and single '_'."
+            )
+    corpora = {key: fill("corpora", key, value) for key, value in text["corpora"].items()}
+    for key, corpus in corpora.items():
+        corpus["reader"] = corpus["reader"] or key
+        check_reader(corpus["reader"], corpus["options"])
+        if corpus["train_with"] is not None:
+            require_known(corpus["train_with"], text["corpora"], "corpus to train with")
+    subjects = {key: check_subject(key, fill("subjects", key, value)) for key, value in text["subjects"].items()}
+    tunings = {key: fill("tunings", key, value) for key, value in (text.get("tunings") or {}).items()}
+    for tuning in tunings.values():
+        require_known(tuning["method"], ("full", "lora"), "tuning method")
+    self_explanations = fill("self_explanations", "self_explanations", text.get("self_explanations"))
+    for paradigm in self_explanations["paradigms"]:
+        parse_paradigm(paradigm)
+    faithfulness = fill("faithfulness", "faithfulness", text.get("faithfulness"))
+    for operator in [*faithfulness["operators"], *faithfulness["full_curve_operators"]]:
+        require_known(operator, OPERATORS, "removal operator")
+    return Study(
+        name=name,
+        seed=int(text.get("seed", 0)),
+        shards=int(text.get("shards", 1)),
+        corpora=corpora,
+        subjects=subjects,
+        tunings=tunings,
+        runs=read_runs(text["runs"], corpora, subjects, tunings),
+        explainers=read_explainers(text.get("explainers")),
+        self_explanations=self_explanations,
+        faithfulness=faithfulness,
+        statistics=fill("statistics", "statistics", text.get("statistics")),
+    )
+
+
+def check_subject(name: str, spec: dict) -> dict:
+    """A subject's entry, with exactly one source."""
+    if sum(spec[source] is not None for source in ("embedded", "path", "hub_id")) != 1:
+        raise StudyError(f"The subject '{name}' needs exactly one of `embedded`, `path` and `hub_id`.")
+    if spec["embedded"] is not None:
+        from rationales.subjects.embedded import EMBEDDED
+
+        spec["kind"] = EMBEDDED[require_known(spec["embedded"], EMBEDDED, "embedded subject")]
+    if spec["kind"] not in ("causal", "encoder"):
+        raise StudyError(f"The subject '{name}' needs `kind: causal` or `kind: encoder`.")
+    return spec
+
+
+def read_runs(entries: list, corpora: dict, subjects: dict, tunings: dict) -> tuple[Run, ...]:
+    """The runs of a study file, expanded over their seeds."""
+    runs = []
+    for entry in entries:
+        if unknown := sorted(set(entry) - {"corpus", "subject", "tuning", "seeds"}):
+            raise StudyError(f"A run has no entry '{unknown[0]}'; its entries are: corpus, subject, tuning, seeds.")
+        corpus = require_known(entry.get("corpus"), corpora, "corpus of a run")
+        subject = require_known(entry.get("subject"), subjects, "subject of a run")
+        tuning = require_known(entry.get("tuning", BASE), [BASE, *tunings], "tuning of a run")
+        seeds = entry.get("seeds", [0])
+        runs += [Run(corpus, subject, tuning, int(seed)) for seed in ([0] if tuning == BASE else seeds)]
+    if len(set(runs)) != len(runs):
+        raise StudyError("The study file names a run twice; each corpus, subject, tuning and seed may occur once.")
+    return tuple(runs)
+
+
+if __name__ == "__main__":
+    from rationales.runner import main
+
+    sys.exit(main())
