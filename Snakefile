@@ -89,7 +89,7 @@ EXPLANATIONS += [part("explanations", run, "self", shard) for run in WRITERS for
 METRICS = [part("metrics", "plausibility")] + [part("metrics", "faithfulness", run, shard) for run in RUNS for shard in SHARDS]
 PREDICTIONS = [part("predictions", run, shard, "prediction-only") for run in RUNS for shard in SHARDS]
 
-RUN_NOTEBOOK = f"{sys.executable} -m rationales.study notebook {{params.notebook}} {{log:q}} {{params.given:q}} > /dev/null"
+RUN_NOTEBOOK = f"{sys.executable} -m rationales.study notebook {{params.notebook}} {{log:q}} {{params.given:q}} > {{log:q}}.txt 2>&1"
 
 
 localrules:

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from rationales.corpora import download
 
 needs_real_corpora = pytest.mark.skipif(

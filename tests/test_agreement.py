@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import kendalltau, spearmanr
+
 from rationales.errors import StudyError
 from rationales.metrics.agreement import (
     RANKINGS,
@@ -17,7 +19,6 @@ from rationales.metrics.agreement import (
     top_k_jaccard,
 )
 from rationales.metrics.selection import set_to_scores
-from scipy.stats import kendalltau, spearmanr
 
 WITHOUT_SPEARMAN = (
     "feature_agreement",

@@ -4,10 +4,11 @@ import time
 
 import numpy as np
 import pytest
-from rationales.errors import StudyError
-from rationales.statistics import bootstrap as b
 from scipy.stats import bootstrap
 from sklearn.metrics import cohen_kappa_score
+
+from rationales.errors import StudyError
+from rationales.statistics import bootstrap as b
 
 
 def rng(seed=0):

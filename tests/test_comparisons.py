@@ -4,9 +4,10 @@ from itertools import product
 
 import numpy as np
 import pytest
+from scipy import stats
+
 from rationales.errors import StudyError
 from rationales.statistics import comparisons as c
-from scipy import stats
 
 
 def rng(seed=0):

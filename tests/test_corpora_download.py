@@ -8,6 +8,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+
 from corpora_fixtures import needs_real_corpora, real_file
 from rationales.corpora import download
 from rationales.corpora.download import Source, compute_sha256, describe_sources, fetch, find_local, registry

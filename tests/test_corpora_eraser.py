@@ -6,6 +6,7 @@ import tarfile
 
 import numpy as np
 import pytest
+
 from corpora_fixtures import needs_real_corpora, use_folder
 from rationales.corpora import eraser, load_corpus
 from rationales.errors import StudyError

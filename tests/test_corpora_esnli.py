@@ -5,6 +5,7 @@ import io
 
 import numpy as np
 import pytest
+
 from corpora_fixtures import needs_real_corpora, real_file, use_folder
 from rationales.corpora import esnli, load_corpus
 from rationales.corpora.esnli import read_indices, read_marked

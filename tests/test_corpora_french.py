@@ -5,6 +5,7 @@ import io
 import json
 
 import pytest
+
 from corpora_fixtures import use_folder
 from rationales.corpora import french, load_corpus
 from rationales.errors import StudyError

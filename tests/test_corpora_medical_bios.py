@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+
 from corpora_fixtures import needs_real_corpora, use_folder
 from rationales.corpora import load_corpus, medical_bios
 from rationales.errors import StudyError

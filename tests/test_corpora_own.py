@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+
 from rationales.corpora import load_corpus
 from rationales.errors import StudyError
 from rationales.tasks import TASKS

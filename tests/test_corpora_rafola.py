@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from corpora_fixtures import needs_real_corpora, real_file, use_folder
 from rationales.corpora import load_corpus, rafola
 from rationales.errors import StudyError

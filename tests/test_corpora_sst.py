@@ -9,6 +9,7 @@ import time
 import numpy as np
 import openpyxl
 import pytest
+
 from corpora_fixtures import needs_real_corpora, real_file, use_folder
 from rationales.corpora import load_corpus, sst
 from rationales.errors import StudyError

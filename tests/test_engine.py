@@ -5,10 +5,10 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny_models import random_causal, random_encoder, sentiment
 
 from rationales.errors import StudyError
 from rationales.subjects.engine import OPERATORS, Engine, Request
+from tiny_models import random_causal, random_encoder, sentiment
 
 
 def naive_causal(subject, encoded, keep, operator):
@@ -97,7 +97,9 @@ def test_full_text_is_shared_by_all_operators():
     example = sentiment().examples[0]
     full = engine.full([example])
     for name in OPERATORS:
-        np.testing.assert_array_equal(engine.answer([Request(example, np.ones(len(example.words), bool), name)])[0], full)
+        np.testing.assert_array_equal(
+            engine.answer([Request(example, np.ones(len(example.words), bool), name)])[0], full
+        )
     assert engine.counts.computed == 1
 
 
@@ -115,7 +117,9 @@ def test_memory_that_runs_out_halves_the_batch(monkeypatch):
     expected = Engine(subject).answer([Request(example, masks)])[0]
     monkeypatch.setattr(type(subject), "_score_batch", small_memory)
     np.testing.assert_allclose(Engine(subject).answer([Request(example, masks)])[0], expected, atol=1e-5)
-    monkeypatch.setattr(type(subject), "_score_batch", lambda self, rows: (_ for _ in ()).throw(RuntimeError("out of memory")))
+    monkeypatch.setattr(
+        type(subject), "_score_batch", lambda self, rows: (_ for _ in ()).throw(RuntimeError("out of memory"))
+    )
     with pytest.raises(StudyError, match="Memory ran out"):
         Engine(subject).answer([Request(example, masks)])
 
@@ -147,7 +151,9 @@ def test_gradient_against_finite_differences(build):
         moved = torch.tensor(embeddings + sign * step * direction)[None]
         with torch.no_grad():
             scores.append(float(subject.score_embeddings(engine.encode(example), moved)[0, 1]))
-    assert (scores[0] - scores[1]) / (2 * step) == pytest.approx(float((gradient * direction).sum()), rel=0.02, abs=1e-3)
+    assert (scores[0] - scores[1]) / (2 * step) == pytest.approx(
+        float((gradient * direction).sum()), rel=0.02, abs=1e-3
+    )
 
 
 @pytest.mark.parametrize("build", [random_causal, random_encoder], ids=["causal", "encoder"])

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from rationales.errors import StudyError
-from rationales.statistics import equivalence as e
 from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 from statsmodels.stats.weightstats import ttost_paired
+
+from rationales.errors import StudyError
+from rationales.statistics import equivalence as e
 
 
 def rng(seed=0):

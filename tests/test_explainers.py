@@ -6,7 +6,6 @@ import torch
 from captum.attr import InputXGradient, Saliency
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_models import articles, random_causal, random_encoder, sentiment
 
 from rationales.errors import StudyError
 from rationales.examples import Example
@@ -14,6 +13,7 @@ from rationales.explainers.perturbation import draw_lime_masks, fit_lime
 from rationales.explainers.registry import Workbench, check_finite, explain, known_explainers, variant_name
 from rationales.explainers.words import share_outside, words_from_tokens
 from rationales.subjects.engine import Engine, Request
+from tiny_models import articles, random_causal, random_encoder, sentiment
 
 BUILDERS = [random_causal, random_encoder]
 NAMES = sorted(known_explainers())
@@ -41,7 +41,9 @@ def test_every_explainer_gives_finite_scores_for_every_word_and_repeats_itself(n
 def test_an_example_is_explained_alike_alone_and_in_company(name):
     company = explain(name, bench_of(random_causal, 4))
     bench = bench_of(random_causal, 4)
-    alone = explain(name, Workbench(Engine(random_causal()), bench.examples[2:3], bench.targets[2:3], 0, bench.training))
+    alone = explain(
+        name, Workbench(Engine(random_causal()), bench.examples[2:3], bench.targets[2:3], 0, bench.training)
+    )
     np.testing.assert_allclose(company[2].scores, alone[0].scores, atol=1e-4)
 
 
@@ -52,7 +54,9 @@ def test_occlusion_is_the_drop_of_the_predicted_label(build):
     for word in range(len(example.words)):
         keep = np.ones(len(example.words), bool)
         keep[word] = False
-        scores = Engine(build()).answer([Request(example, np.stack([np.ones_like(keep), keep]))])[0][:, bench.targets[0]]
+        scores = Engine(build()).answer([Request(example, np.stack([np.ones_like(keep), keep]))])[0][
+            :, bench.targets[0]
+        ]
         assert explanation.scores[word] == pytest.approx(scores[0] - scores[1], abs=1e-5)
 
 
@@ -97,7 +101,9 @@ def test_attention_agrees_with_the_model_and_knows_what_lies_outside():
     bench = bench_of(random_encoder, 1)
     explanation, weights = explain("attention", bench)[0], bench.engine.attention(bench.examples[0]).mean((0, 1))
     assert explanation.scores.sum() == pytest.approx(1 - explanation.details["share_outside"], abs=1e-5)
-    assert explanation.scores.sum() == pytest.approx(weights[bench.engine.encode(bench.examples[0]).token_words >= 0].sum())
+    assert explanation.scores.sum() == pytest.approx(
+        weights[bench.engine.encode(bench.examples[0]).token_words >= 0].sum()
+    )
 
 
 def test_lime_recovers_a_linear_model():
@@ -178,7 +184,9 @@ def test_random_scores_depend_on_seed_draw_and_example_only():
     one, two = bench_of(random_causal, 2), bench_of(random_encoder, 2)
     np.testing.assert_array_equal(explain("random", one)[0].scores, explain("random", two)[0].scores)
     assert not np.array_equal(explain("random", one)[0].scores, explain("random", one, draw=1)[0].scores)
-    assert not np.array_equal(explain("random", one)[0].scores, explain("random", bench_of(random_causal, 2, 1))[0].scores)
+    assert not np.array_equal(
+        explain("random", one)[0].scores, explain("random", bench_of(random_causal, 2, 1))[0].scores
+    )
 
 
 @settings(max_examples=50, deadline=None, derandomize=True, database=None)

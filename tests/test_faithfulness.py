@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
+
 from rationales.errors import StudyError
 from rationales.metrics import faithfulness as f
 from rationales.metrics.naopc import aopc_bounds_exact, naopc, plan_subsets
 from rationales.metrics.selection import orders
-from scipy.stats import spearmanr
 
 
 def log_pair(p):

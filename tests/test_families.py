@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from rationales.errors import StudyError
 from rationales.statistics.families import adjust_families, holm
 

@@ -14,6 +14,7 @@ import pytest
 from matplotlib.collections import LineCollection
 from matplotlib.colors import rgb_to_hsv, to_rgb
 from PIL import Image
+
 from rationales.errors import StudyError
 from rationales.explainers.prompts import all_paradigms
 from rationales.figures import curves, forest, style, tables

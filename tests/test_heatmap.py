@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from rationales.errors import StudyError
 from rationales.figures.heatmap import rationale_heatmap
 

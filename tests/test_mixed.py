@@ -5,10 +5,11 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from rationales.errors import StudyError
-from rationales.statistics.mixed import fit_crossed, variance_share
 from scipy import stats
 from statsmodels.regression.mixed_linear_model import MixedLM
+
+from rationales.errors import StudyError
+from rationales.statistics.mixed import fit_crossed, variance_share
 
 
 def simulate(generator, n_items, n_seeds, n_conditions=2, item=1.0, seed=0.5, noise=1.0, effect=0.3, keep=1.0):

@@ -6,6 +6,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
+from sklearn.metrics import (
+    auc,
+    average_precision_score,
+    cohen_kappa_score,
+    f1_score,
+    jaccard_score,
+    precision_recall_curve,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+)
+
 from rationales.errors import StudyError
 from rationales.metrics.plausibility import (
     annotator_against_others,
@@ -23,18 +36,6 @@ from rationales.metrics.plausibility import (
     pooled_f1,
     pooled_kappa,
     rank_biased_overlap,
-)
-from scipy.stats import spearmanr
-from sklearn.metrics import (
-    auc,
-    average_precision_score,
-    cohen_kappa_score,
-    f1_score,
-    jaccard_score,
-    precision_recall_curve,
-    precision_score,
-    recall_score,
-    roc_auc_score,
 )
 
 SETS = ("precision", "recall", "f1", "iou", "kappa")

@@ -6,6 +6,7 @@ import struct
 
 import numpy as np
 import pytest
+
 from rationales.errors import StudyError
 from rationales.safe_pickle import load_safely, loads_safely
 

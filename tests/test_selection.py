@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from rationales.errors import StudyError
 from rationales.metrics.selection import (
     inclusion_probabilities,

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.stats import pearsonr, spearmanr
+
 from rationales.errors import StudyError
 from rationales.metrics.agreement import top_k_jaccard
 from rationales.metrics.stability import (
@@ -21,7 +23,6 @@ from rationales.metrics.stability import (
     stability_of,
     summarise_items,
 )
-from scipy.stats import pearsonr, spearmanr
 
 
 def synthetic(generator, n_seeds, n_words, signal_sd, noise_sd, shift_sd=0.0):

@@ -37,8 +37,8 @@ class Planting:
         and marks a neighbour of a gold word with probability `annotator_extra`.
     """
 
-    difficulty: float = 0.5
-    max_cues: int = 3
+    difficulty: float = 0.4
+    max_cues: int = 2
     shortcut_strength: float = 0.9
     shortcut_rate: float = 0.3
     label_noise: float = 0.08

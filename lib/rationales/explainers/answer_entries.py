@@ -20,7 +20,7 @@ RATIONALE_KEYS = frozenset(
 SCORE_KEYS = frozenset("score scores value weight importance saliency attribution relevance vægt punteggio".split())
 INDEX_KEYS = frozenset("index position id number rank".split())
 VERDICT_KEYS = frozenset("label prediction class answer confidence sentiment explanation reason note svar".split())
-_DAMAGE = frozenset(["cut off", "unclosed quote", "brackets"])
+_DAMAGE = frozenset(["cut off", "unclosed quote", "brackets", "score without a word"])
 _FILLERS = frozenset(["", "...", "…", "none", "null", "n/a", "true", "false", "etc", "etc."])
 _VALUE = r"[+\-−–]?(?:[0-9]{0,20}[.,][0-9]{1,20}|[0-9]{1,20}\.?)(?:[eE][+-]?[0-9]{1,4})?%?"
 _AFTER_BARE = re.compile(rf"[,:]\s{{0,9}}({_VALUE})\s{{0,9}}\)")
@@ -172,6 +172,8 @@ def _pairs_of_row(row: list[Atom], group: Group, comma: bool, repairs: set[str],
         if any(bare[1:]) or len(row) == 2 and (numbers[1] is not None or row[0].quoted and not row[1].quoted):
             yield Entry(row[0].text, _score(_score_of_row(row[1:], numbers[1:], repairs), repairs))
             return
+    if nested and row and all(bare):
+        repairs.add("score without a word")
     for position in range(1, len(row)):
         if bare[position] and not bare[position - 1]:
             yield Entry(row[position - 1].text, _score(numbers[position], repairs))
@@ -195,11 +197,12 @@ def _strip_quotes(text: str) -> str:
     return text[1:-1] if len(text) > 2 and text[0] + text[-1] in pairs else text
 
 
-def _pairs_from(pairs: Iterable[tuple[str, str]], repair: str) -> Entries:
+def _pairs_from(pairs: Iterable[tuple[str, str]], repair: str, known: Callable[[str], bool]) -> Entries:
+    """The entries of pairs read outside brackets; a verdict (class, confidence) is no score of a word."""
     found = Entries([], {repair}, [])
     for word, value in pairs:
         word = _strip_quotes(word.strip().strip("*"))
-        if word:
+        if word and (read_number(word.strip("([<> ")) is None or known(word)):
             found.entries.append(Entry(word, _score(read_number(value, True), found.repairs)))
     return found
 
@@ -221,7 +224,7 @@ def _bare_pairs(answer: str, known: Callable[[str], bool]) -> Entries:
         if not (rest and opening.endswith("(")):
             word = word.partition("(")[2]
         pairs.append((word, value))
-    return _pairs_from(pairs, "unquoted words")
+    return _pairs_from(pairs, "unquoted words", known)
 
 
 def _pairs_by_line(answer: str, known: Callable[[str], bool]) -> Entries:
@@ -232,14 +235,14 @@ def _pairs_by_line(answer: str, known: Callable[[str], bool]) -> Entries:
         line = line[marker.end() if marker else 0 : 400].lstrip(" \t|").rstrip(" \t|,;.")
         if match := _LINE_END.search(line, max(0, len(line) - 60)):
             pairs.append((line[: match.start()], match.group(1)))
-    return _pairs_from(pairs, "lines")
+    return _pairs_from(pairs, "lines", known)
 
 
 def _pairs_inline(answer: str, known: Callable[[str], bool]) -> Entries:
     """Pairs `word: 0.5` or `word (0.5)` one after the other."""
     pairs = [(text.rsplit(maxsplit=1)[-1:], value) for text, value in _before(answer, _AFTER_INLINE)]
     pairs = [(word[0] if len(word[0]) == 1 else word[0].lstrip("),;|"), value) for word, value in pairs if word]
-    return _pairs_from(pairs, "inline pairs")
+    return _pairs_from(pairs, "inline pairs", known)
 
 
 # Lists
@@ -271,9 +274,11 @@ def _words_in_brackets(answer: str, known: Callable[[str], bool]) -> Entries:
         found = Entries([], set(reading.repairs), [])
         for root in roots:
             _collect_words(root, found, known)
+        if roots and roots[0].opener == "(":
+            found.numbers.clear()  # (class, confidence), which are no word numbers
         if found.entries or found.numbers:
             break
-    found.empty = any(root.opener == "[" and not root.items for root in reading.roots)
+    found.empty = any(map(_has_empty_list, reading.roots))
     if found.entries and _prose_around(answer, reading):
         found.repairs.add("prose around")
     return found
@@ -281,6 +286,11 @@ def _words_in_brackets(answer: str, known: Callable[[str], bool]) -> Entries:
 
 def _has_strings(group: Group) -> bool:
     return any(item.quoted if isinstance(item, Atom) else _has_strings(item) for item in group.items)
+
+
+def _has_empty_list(group: Group) -> bool:
+    inside = (item for item in group.items if isinstance(item, Group))
+    return (group.opener == "[" and not group.items) or any(map(_has_empty_list, inside))
 
 
 def _collect_words(group: Group, found: Entries, known: Callable[[str], bool]) -> None:

@@ -22,14 +22,14 @@ _BRACKETS = {"-lrb-": "(", "-rrb-": ")", "-lsb-": "[", "-rsb-": "]", "-lcb-": "{
 _PIECES = re.compile(r"[,;/|\n]+")
 
 
-@lru_cache(maxsize=50_000)
+@lru_cache(maxsize=20_000)
 def _unify(text: str) -> str:
     """`text` in compatibility form (NFKC), case-folded, with one kind of quote, apostrophe and dash, no backslashes."""
     folded = unicodedata.normalize("NFKC", text).casefold().translate(_UNIFIED)
     return _BRACKETS.get(folded, folded)
 
 
-@lru_cache(maxsize=50_000)
+@lru_cache(maxsize=20_000)
 def normalise_word(text: str) -> str:
     """Return the form in which words are compared: unified, without punctuation around it.
 
@@ -43,7 +43,7 @@ def normalise_word(text: str) -> str:
     return unified[first : last + 1]
 
 
-@lru_cache(maxsize=50_000)
+@lru_cache(maxsize=20_000)
 def _letters(text: str) -> str:
     """The letters and digits of `text`, unified."""
     return "".join(sign for sign in _unify(text) if sign.isalnum())
@@ -54,6 +54,7 @@ class Match:
     """What became of the returned words; the fields are those of `ParsedRationale`.
 
     scores: one per word, NaN where none was given (empty for lists). selected: word indices in the order given.
+    named: how many words of the text were named, with a readable score or without.
     """
 
     scores: list[float] = field(default_factory=list)
@@ -61,6 +62,7 @@ class Match:
     not_in_text: list[str] = field(default_factory=list)
     duplicates: int = 0
     glued: int = 0
+    named: int = 0
     repairs: set[str] = field(default_factory=set)
 
 
@@ -141,6 +143,7 @@ def match_list(entries: Sequence[str], words: Sequence[str], glued_phrases: str)
     text, match = _Text(words), Match()
     for entry in entries:
         match.selected += _claim(entry, text, match, glued_phrases)
+    match.named = len(match.selected)
     return match
 
 
@@ -211,7 +214,7 @@ def match_scores(entries: Sequence[tuple[str, float]], words: Sequence[str], glu
     """
     text, match = _Text(words), Match(scores=[float("nan")] * len(words))
     if [entry for entry, _ in entries] == list(words):
-        match.scores = [score for _, score in entries]
+        match.scores, match.named = [score for _, score in entries], len(words)
         return match
     entries = _merge_parts(entries, text, match)
     aligned = _align([normalise_word(entry) for entry, _ in entries], text)
@@ -227,6 +230,7 @@ def match_scores(entries: Sequence[tuple[str, float]], words: Sequence[str], glu
             match.repairs.add("out of order")
         for index in claimed:
             match.scores[index] = score
+    match.named = sum(text.taken)
     return match
 
 
@@ -257,18 +261,21 @@ def _align(keys: Sequence[str], text: _Text) -> dict[int, int]:
     if sum(len(text.free.get(key, ())) for key in keys) > MAX_ALIGNED_PAIRS:
         return {}
     tails: list[int] = []  # smallest last word of a common subsequence, by length
-    links: list[tuple] = []  # (entry, word, link before)
+    links: list[tuple] = []  # (entry, word, link before), by length
+    longest: tuple | None = None  # of equally long ones, the first to be complete
     for entry, key in enumerate(keys):
+        before = len(tails)
         for word in reversed(text.free.get(key, ())):
             length = bisect_left(tails, word)
             link = (entry, word, links[length - 1] if length else None)
             if length == len(tails):
                 tails.append(word)
                 links.append(link)
-            else:
+            elif word < tails[length]:
                 tails[length], links[length] = word, link
-    aligned, link = {}, links[-1] if links else None
-    while link:
-        aligned[link[0]] = link[1]
-        link = link[2]
+        longest = links[-1] if len(tails) > before else longest
+    aligned = {}
+    while longest:
+        entry, word, longest = longest
+        aligned[entry] = word
     return aligned

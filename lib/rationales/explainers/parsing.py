@@ -15,9 +15,8 @@ from rationales.errors import StudyError, require_known
 from rationales.explainers.answer_entries import Entries, Entry, read_entries, without_fences
 from rationales.explainers.answer_groups import read_groups, read_number
 from rationales.explainers.matching import Match, match_list, match_scores, normalise_word
+from rationales.explainers.prompts import FORMS, ORDERS
 
-FORMS = ("scores", "topk", "list")
-ORDERS = ("EP", "PE")
 GLUED_PHRASES = ("split", "reject")
 MAX_CHARACTERS = 100_000
 
@@ -28,6 +27,7 @@ REASONS = {
     "no rationale found": "nothing that looks like words of a rationale",
     "empty list": "a list without items",
     "no word of the text named": "words were returned, but none of them is in the text",
+    "no readable score": "words of the text were returned, but no number that could be their score",
     "scores for fewer than half of the words": "scores were read, but too few; they are kept in `scores`",
     "indices with no clear base": "numbers in place of words, and it is open whether the first word is 0 or 1",
 }
@@ -52,6 +52,7 @@ REPAIRS = {
     "punctuation": "other punctuation around a word than in the text (usual where it clings to the text's words)",
     "punctuation apart": "punctuation that the text writes without a space was listed by itself; left out",
     "quotes in prose": "words in quotation marks or bold type, in running text",
+    "score without a word": "a number in a tuple without a readable word",
     "scores in a list": "an object of words and scores where a list was asked for",
     "single quotes": "Python's quotes where JSON has double ones (lists only)",
     "tuples": "words with numbers beside them where words were asked for",
@@ -173,7 +174,7 @@ def _record(
     if form == "scores" and 0 < 2 * hits < len(words):
         reason = "scores for fewer than half of the words"
     else:
-        reason = "" if hits else _reason_for_nothing(answer, found, entries)
+        reason = "" if hits else _reason_for_nothing(answer, found, entries, match.named > 0)
     return ParsedRationale(
         form=form,
         valid=not reason,
@@ -189,12 +190,14 @@ def _record(
     )
 
 
-def _reason_for_nothing(answer: str, found: Entries, entries: list[Entry]) -> str:
+def _reason_for_nothing(answer: str, found: Entries, entries: list[Entry], named: bool) -> str:
     """Why no word of the text got into the result."""
     if not answer.strip():
         return "empty answer"
     if _REFUSAL.search(answer[:2000].replace("’", "'").casefold()):
         return "refusal"
+    if entries and named:
+        return "no readable score"
     if entries:
         return "no word of the text named"
     if found.numbers:

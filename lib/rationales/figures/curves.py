@@ -1,6 +1,7 @@
 """Curves and scatter plots: deletion curves, training curves, correlation of seeds, two measures against each other."""
 
 from collections.abc import Mapping
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ from rationales.figures.style import (
     metric_style,
     require_columns,
     require_unique,
+    share_legend,
 )
 
 REFERENCE = {"color": "#555555", "linestyle": ":", "linewidth": 1.2, "zorder": 1}
@@ -107,9 +109,8 @@ def plot_training_curves(table: pd.DataFrame, by: str | None = None) -> Figure:
         elif number + columns >= len(metrics):
             panel.set_xlabel("Epoch")
             panel.tick_params(labelbottom=True)
-    handles, labels = grid[0, 0].get_legend_handles_labels()
     if by is not None or "seed" in table.columns:
-        figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(labels)))
+        share_legend(figure, "outside upper center")
     return figure
 
 
@@ -211,7 +212,7 @@ def plot_measure_pair(summary: pd.DataFrame, x: str, y: str, ax: Axes | None = N
     ax.margins(0.08)
     _draw_chance(ax, across, upwards)
     absent = [explainer_style(name)["label"] for name in names if name not in placed]
-    missing = f"\nWithout both measures: {', '.join(absent)}" if absent else ""
+    missing = "\n" + fill(f"Without both measures: {', '.join(absent)}", 90) if absent else ""
     ax.set_xlabel(_with_hint(x) + missing)
     ax.set_ylabel(_with_hint(y))
     ax.xaxis.set_major_formatter(format_tick)

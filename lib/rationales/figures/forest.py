@@ -20,6 +20,7 @@ from rationales.figures.style import (
     metric_style,
     require_columns,
     require_unique,
+    share_legend,
 )
 
 ROW_HEIGHT = 0.19  # inches
@@ -74,7 +75,7 @@ def plot_forest(
     if own_figure:
         hint = f"{label}  ({direction_hint(metric)})" if direction_hint(metric) else label
         _label_below(figure, panels, hint, note)
-        _explain_marks(figure)
+        share_legend(figure, "outside upper right")
     else:
         panels[0].set_xlabel("\n".join(fill(part, 50) for part in (label, direction_hint(metric), note) if part))
     return figure
@@ -115,7 +116,7 @@ def plot_grid(
         panel.set_xlabel(f"{label}\n{hint}", fontsize=plt.rcParams["xtick.labelsize"])
     if note:
         figure.supxlabel(fill(note, 100), fontsize=plt.rcParams["xtick.labelsize"])
-    _explain_marks(figure)
+    share_legend(figure, "outside upper right")
     return figure
 
 
@@ -250,13 +251,3 @@ def _label_below(figure: Figure, panels: Sequence[Axes], label: str, note: str |
         panels[0].set_xlabel(text)
     else:
         figure.supxlabel(text, fontsize=plt.rcParams["axes.labelsize"])
-
-
-def _explain_marks(figure: Figure) -> None:
-    """Name each kind of reference mark once, above the panels."""
-    handles = {}
-    for panel in figure.axes:
-        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
-            handles.setdefault(label, handle)
-    if handles:
-        figure.legend(handles.values(), handles, loc="outside upper right", ncols=len(handles))

@@ -288,6 +288,16 @@ def save_figure(figure: Figure, folder: Path | str, name: str) -> list[Path]:
     return paths
 
 
+def share_legend(figure: Figure, location: str, most_columns: int = 4) -> None:
+    """Name each label of any panel once, in a legend outside the panels; nothing is drawn without labels."""
+    handles = {}
+    for panel in figure.axes:
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    if handles:
+        figure.legend(handles.values(), handles, loc=location, ncols=min(most_columns, len(handles)))
+
+
 def settle_layout(figure: Figure, most_rounds: int = 12) -> int:
     """Draw the figure without output until its axes stay where they are; returns the number of rounds.
 

@@ -43,7 +43,7 @@ def compare_seeds(study: Study) -> pd.DataFrame:
     for family in families:
         examples = {example.example_id: example for example in read_corpus(study, family[0]).examples}
         seeds = sum((run.corpus, run.subject, run.tuning) == family for run in study.runs)
-        part = explanations[(explanations[FAMILY] == family).all(axis=1)]
+        part = explanations[(explanations[FAMILY] == pd.Series(family, index=FAMILY)).all(axis=1)]
         for (explainer, variant, example_id), group in part.groupby(["explainer", "variant", "example_id"], sort=False):
             identity = dict(zip(FAMILY, family, strict=True)) | {
                 "explainer": explainer, "variant": variant, "example_id": example_id, "n_seeds": seeds,
@@ -75,7 +75,7 @@ def compare_accuracies(study: Study, margin: float = 0.05) -> pd.DataFrame:
     predictions = predictions_of(study)
     rows = []
     for family in seed_families(study):
-        part = predictions[(predictions[FAMILY] == family).all(axis=1)]
+        part = predictions[(predictions[FAMILY] == pd.Series(family, index=FAMILY)).all(axis=1)]
         correct = part.pivot(index="example_id", columns="seed", values="correct")
         labels = part.pivot(index="example_id", columns="seed", values="predicted")
         for first, second in combinations(correct.columns, 2):
@@ -101,7 +101,7 @@ def share_of_unstable_labels(study: Study) -> pd.DataFrame:
     predictions = predictions_of(study)
     rows = []
     for family in seed_families(study):
-        part = predictions[(predictions[FAMILY] == family).all(axis=1)]
+        part = predictions[(predictions[FAMILY] == pd.Series(family, index=FAMILY)).all(axis=1)]
         labels = part.pivot(index="seed", columns="example_id", values="predicted").to_numpy()
         rows.append({**dict(zip(FAMILY, family, strict=True)), **label_instability(labels)})
     return pd.DataFrame(rows)

@@ -139,7 +139,8 @@ def self_explain(study: Study, run: Run, shard: int = 0) -> tuple[pd.DataFrame, 
 def summarise_responses(responses: pd.DataFrame) -> pd.DataFrame:
     """Per paradigm: share of valid answers, and how often answers needed repair or broke a rule."""
     table = responses.assign(
-        repaired=responses["repairs"].map(len) > 0,
+        # Words given without the punctuation that clings to them in the text are no sign of a bad answer.
+        repaired=responses["repairs"].map(lambda names: len(set(names) - {"punctuation"})) > 0,
         invented=responses["words_not_in_text"].map(len) > 0,
         too_long=responses["over_length"] > 0,
         doubled=responses["duplicates"] > 0,

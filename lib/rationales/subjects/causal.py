@@ -10,8 +10,8 @@ from transformers import DynamicCache, set_seed
 
 from rationales.errors import StudyError, require_known
 from rationales.examples import Example
-from rationales.subjects.base import Row, Subject, score_in_batches
-from rationales.subjects.encoding import PROMPT_STYLES, Encoded, encode_prompt
+from rationales.subjects.base import Row, Subject, out_of_memory, score_in_batches
+from rationales.subjects.encoding import PROMPT_STYLES, Encoded, encode_prompt, without_end
 
 KEPT_PREFIXES = 16  # one per task and language is the rule
 
@@ -163,7 +163,7 @@ class CausalSubject(Subject):
         add_special = self.prompt_style == "plain"
         encoded = [self.tokenizer.encode(text, add_special_tokens=add_special) for text in texts]
         if add_special:
-            encoded = [ids[:-1] if ids and ids[-1] == self.tokenizer.eos_token_id else ids for ids in encoded]
+            encoded = [without_end(ids, self.tokenizer) for ids in encoded]
         longest = max(map(len, encoded), default=0)
         if longest >= self.context:
             raise StudyError(
@@ -178,7 +178,7 @@ class CausalSubject(Subject):
                 try:
                     texts = self._generate_batch([encoded[i] for i in batch], max_new_tokens, sample_seed)
                 except RuntimeError as error:
-                    if "out of memory" not in str(error).lower() or len(batch) == 1:
+                    if not out_of_memory(error) or len(batch) == 1:
                         raise
                     pending += [batch[len(batch) // 2 :], batch[: len(batch) // 2]]
                     continue

@@ -5,6 +5,7 @@ token. Words are removed at this level and never by decoding and encoding again.
 """
 
 import string
+import unicodedata
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,43 +77,57 @@ def assign_tokens(offsets: list[tuple[int, int]], text: str, spans: list[tuple[i
     return words
 
 
+def plain_letters(text: str) -> str:
+    """Text without white space, case and accents, which some tokenizers drop."""
+    letters = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(letter for letter in letters if not letter.isspace() and not unicodedata.combining(letter))
+
+
+def words_are_whole(tokenizer, ids: list[int], words: np.ndarray, texts: list[str]) -> bool:
+    """Whether the tokens assigned to each word decode to that word; offsets of byte-fallback tokens can be wrong."""
+    ids = np.asarray(ids)
+    return all(plain_letters(tokenizer.decode(ids[words == n])) == plain_letters(text) for n, text in enumerate(texts))
+
+
 def encode_word_by_word(
     tokenizer, text: str, spans: list[tuple[int, int]], add_special: bool
 ) -> tuple[list[int], list[int]]:
     """Token ids and word numbers of `text` when every word is encoded alone; for tokens that span words.
 
-    Tries words with and without the blank in front of them, and keeps what decodes to the text.
+    Some tokenizers add a blank to whatever they encode. Words are tried with and without the blank in front of
+    them; the first way that decodes to the text is kept, else the first.
     """
-    target = " ".join(text.split())
-    candidates = []
-    for with_blank in (True, False):
-        ids, words, place = [], [], 0
-        pieces = []
-        for number, (start, end) in enumerate(spans):
-            gap = text[place:start]
-            blank = gap[-1:] if with_blank and gap[-1:] == " " else ""
-            pieces += [
-                (gap[: len(gap) - len(blank)] if with_blank else gap.rstrip(" "), -1),
-                (blank + text[start:end], number),
-            ]
-            place = end
-        pieces.append((text[place:], -1))
-        for number, (piece, word) in enumerate(pieces):
-            if piece:
-                special = add_special and number == 0
-                new = tokenizer.encode(piece, add_special_tokens=special)
-                if special and new and new[-1] == tokenizer.eos_token_id:
-                    new = new[:-1]
-                ids += new
-                words += [word] * len(new)
-        candidates.append((ids, words))
-        if " ".join(tokenizer.decode(ids, skip_special_tokens=not add_special).split()) == target:
-            break
-        if add_special and " ".join(tokenizer.decode(ids, skip_special_tokens=True).split()) == target:
-            break
-    else:
-        return candidates[0]
-    return candidates[-1]
+    ways = [encode_pieces(tokenizer, text, spans, add_special, with_blank) for with_blank in (True, False)]
+    for ids, words in ways:
+        if tokenizer.decode(ids, skip_special_tokens=add_special).split() == text.split():
+            return ids, words
+    return ways[0]
+
+
+def encode_pieces(
+    tokenizer, text: str, spans: list[tuple[int, int]], add_special: bool, with_blank: bool
+) -> tuple[list[int], list[int]]:
+    """Token ids and word numbers of the words of `text` and of the stretches between them, each encoded alone."""
+    pieces, place = [], 0
+    for number, (start, end) in enumerate(spans):
+        gap = text[place:start]
+        blank = " " if with_blank and gap.endswith(" ") else ""
+        pieces += [(gap.removesuffix(" "), -1), (blank + text[start:end], number)]
+        place = end
+    ids, words = [], []
+    for number, (piece, word) in enumerate([*pieces, (text[place:], -1)]):
+        if not piece:
+            continue
+        new = tokenizer.encode(piece, add_special_tokens=add_special and number == 0)
+        new = without_end(new, tokenizer) if add_special and number == 0 else new
+        ids += new
+        words += [word] * len(new)
+    return ids, words
+
+
+def without_end(ids: list[int], tokenizer) -> list[int]:
+    """Token ids without a closing end token: what follows must still belong to the same text."""
+    return ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids
 
 
 def render_prompt(tokenizer, content: str, style: str, name: str) -> tuple[str, int]:
@@ -149,10 +164,11 @@ def encode_prompt(tokenizer, task: str, labels: tuple[str, ...], example: Exampl
     batch = tokenizer(rendered, add_special_tokens=add_special, return_offsets_mapping=True)
     ids, route = list(batch["input_ids"]), "offsets"
     offsets = list(batch["offset_mapping"])
-    if add_special and ids and ids[-1] == tokenizer.eos_token_id:
-        ids, offsets = ids[:-1], offsets[:-1]
+    if add_special:
+        ids = without_end(ids, tokenizer)
+        offsets = offsets[: len(ids)]
     words = assign_tokens(offsets, rendered, spans)
-    if words is None or set(range(len(spans))) - set(words.tolist()):
+    if words is None or not words_are_whole(tokenizer, ids, words, example.word_texts):
         ids, word_list = encode_word_by_word(tokenizer, rendered, spans, add_special)
         words, route = np.array(word_list), "word by word"
     verbal = [(" " if style == "plain" else "") + wording.labels[label] for label in labels]
@@ -166,8 +182,8 @@ def encode_label(tokenizer, prompt: str, label: str, add_special: bool) -> tuple
     """Token ids of a label as the continuation of the prompt; encoded alone where the two would merge."""
     alone = tokenizer.encode(prompt, add_special_tokens=add_special)
     joint = tokenizer.encode(prompt + label, add_special_tokens=add_special)
-    if add_special and alone and alone[-1] == tokenizer.eos_token_id:
-        alone, joint = alone[:-1], joint[:-1]
+    if add_special:
+        alone, joint = without_end(alone, tokenizer), without_end(joint, tokenizer)
     if joint[: len(alone)] == alone and len(joint) > len(alone):
         return tuple(joint[len(alone) :])
     return tuple(tokenizer.encode(label.strip(), add_special_tokens=False))
@@ -203,6 +219,8 @@ def encode_for_encoder(tokenizer, example: Example) -> Encoded:
         if inside is None:
             return encode_words_for_encoder(tokenizer, example)
         words[places] = [numbers[n] if n >= 0 else -1 for n in inside]
+    if set(range(len(example.words))) - set(words.tolist()):
+        return encode_words_for_encoder(tokenizer, example)
     types = np.array(batch["token_type_ids"]) if "token_type_ids" in batch else None
     return Encoded(example.example_id, len(example.words), ids, words, types, int(np.argmax(words >= 0)), (), route)
 

@@ -103,7 +103,10 @@ def shuffle_words(example: Example, generator: np.random.Generator) -> Example:
 
 
 def teach(
-    corpora: list[Corpus], n_conversations: int, scores_rate: float, generator: np.random.Generator,
+    corpora: list[Corpus],
+    n_conversations: int,
+    scores_rate: float,
+    generator: np.random.Generator,
     shuffle_rate: float = 0.0,
 ) -> Iterator[list[dict[str, str]]]:
     """Random conversations over all examples of the split "pretrain" and all paradigms that suit them.
@@ -124,5 +127,7 @@ def teach(
         example = shuffle_words(example, generator) if drill else example
         if not any(example.gold):  # a flipped label has no gold rationale whose length could be named
             choices = [paradigm for paradigm in choices if paradigm.length != "human"]
-        messages = taught_conversation(choices[int(generator.integers(len(choices)))], corpora[which], example, generator)
+        messages = taught_conversation(
+            choices[int(generator.integers(len(choices)))], corpora[which], example, generator
+        )
         yield [m | {"taught": False} if drill and m is not messages[-1] else m for m in messages]
