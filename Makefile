@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 python = PATH="$$(cd "$(VENV)/bin" && pwd):$$PATH" "$(VENV)/bin/python"
 
 .DEFAULT_GOAL := help
-.PHONY: help install study test lab clean
+.PHONY: help install study test subjects lab clean
 
 help: ## list these commands
 	@echo 'Commands:'
@@ -30,6 +30,10 @@ study: install ## run a study from corpora to report; a second call does only wh
 
 test: install ## run the tests
 	$(python) -m pytest $(TESTS) $(PYTEST_ARGS)
+
+subjects: install ## make the embedded subjects again, in the place of the shipped ones (over an hour on two cores)
+	$(python) -m rationales.study notebook 02_embedded_subjects data/runs/subjects.ipynb \
+		'{"conversations": 0, "texts": 0, "output": "lib/rationales/subjects/embedded-checkpoints"}'
 
 lab: install ## open the notebooks in JupyterLab
 	$(python) -m jupyterlab

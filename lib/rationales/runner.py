@@ -134,6 +134,8 @@ def report(study, status: int, seconds: float) -> None:
 def run_job(name: str, output: str, parameters: str) -> None:
     """Run a notebook of the batch; a failure leaves one sentence in the run folder for the final report."""
     values = json.loads(parameters)
+    if "study" not in values:
+        return run_notebook(name, Path(output), values)
     study = load_study(values["study"])
     sentence = study.folder / "failed" / f"{Path(output).stem}.txt"
     sentence.unlink(missing_ok=True)

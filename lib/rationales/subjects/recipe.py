@@ -12,12 +12,19 @@ from rationales.subjects.pretraining import conversation_loss, encode_conversati
 from rationales.subjects.teaching import teach
 from rationales.subjects.tiny import build_encoder, build_encoder_tokenizer, build_llama, build_llama_tokenizer
 
-# Phase by phase: conversations, share that scores every word, label noise, learning rate, texts per corpus and language.
-# The first phase learns to find cue words; the second sharpens the labels and learns to copy whole texts word by word.
-PHASES = (
-    {"conversations": 80_000, "scores_rate": 0.15, "label_noise": 0.08, "learning_rate": 3e-3, "texts": 8_000},
-    {"conversations": 60_000, "scores_rate": 0.35, "label_noise": 0.03, "learning_rate": 2e-3, "texts": 10_000},
-)
+# The first phase learns to find cue words, on hard texts with noisy labels; the second sharpens the labels; the third
+# and fourth learn to copy whole texts word by word, from texts whose words are shuffled so that nothing can be guessed.
+PHASES = tuple(
+    dict(zip(("conversations", "texts", "scores_rate", "shuffle_rate", "label_noise", "difficulty", "max_cues",
+              "learning_rate"), values, strict=True))
+    for values in (
+        (80_000, 8_000, 0.15, 0.0, 0.08, 0.5, 3, 3e-3),
+        (60_000, 10_000, 0.35, 0.0, 0.03, 0.5, 3, 2e-3),
+        (40_000, 10_000, 0.50, 0.5, 0.02, 0.5, 3, 1.5e-3),
+        (26_000, 10_000, 0.70, 0.6, 0.02, 0.4, 2, 1.2e-3),
+    )
+)  # fmt: skip
+ENCODER_TEXTS, ENCODER_EPOCHS = 1_500, 4
 VOCABULARY_TEXTS = 8_000  # conversations that the tokenizer is trained on
 
 
@@ -28,13 +35,10 @@ def planned_phases(conversations: int, texts: int) -> list[dict]:
     return [{**phase, "conversations": conversations, "texts": texts} for phase in PHASES]
 
 
-def taught_corpora(texts: int, label_noise: float, seed: int) -> list[Corpus]:
+def taught_corpora(texts: int, seed: int, **planting) -> list[Corpus]:
     """The planted corpora that are taught: only the split "pretrain", which no study explains."""
     sizes = {"train": 0, "validation": 0, "test": 0, "pretrain": texts}
-    return [
-        load_planted_sentiment(**sizes, seed=seed, label_noise=label_noise),
-        load_planted_opinion(**sizes, seed=seed, label_noise=label_noise),
-    ]
+    return [load(**sizes, seed=seed, **planting) for load in (load_planted_sentiment, load_planted_opinion)]
 
 
 def show_conversation(corpora: Sequence[Corpus], seed: int) -> pd.DataFrame:
@@ -48,9 +52,11 @@ def make_llama(phases: Sequence[dict], seed: int, folder: Path) -> tuple[object,
     model = tokenizer = None
     losses: list[float] = []
     for number, phase in enumerate(phases):
-        corpora = taught_corpora(phase["texts"], phase["label_noise"], seed + number)
+        planting = {name: phase[name] for name in ("label_noise", "difficulty", "max_cues")}
+        corpora = taught_corpora(phase["texts"], seed + number, **planting)
         generator = np.random.default_rng(seed + number)
-        conversations = list(teach(corpora, phase["conversations"], phase["scores_rate"], generator))
+        rates = phase["scores_rate"], generator, phase["shuffle_rate"]
+        conversations = list(teach(corpora, phase["conversations"], *rates))
         if tokenizer is None:
             tokenizer = build_llama_tokenizer(m["content"] for c in conversations[:VOCABULARY_TEXTS] for m in c)
             model = build_llama(tokenizer, seed)
@@ -66,8 +72,12 @@ def make_llama(phases: Sequence[dict], seed: int, folder: Path) -> tuple[object,
 
 
 def make_encoder(texts: int, epochs: int, seed: int, folder: Path) -> tuple[object, list[float]]:
-    """Train the tiny encoder on masked planted texts and save it with its tokenizer; returns model and losses."""
-    examples = [example for corpus in taught_corpora(texts, 0.0, seed) for example in corpus.examples]
+    """Train the tiny encoder on masked planted texts and save it with its tokenizer; returns model and losses.
+
+    texts below 1: the full recipe.
+    """
+    texts, epochs = (ENCODER_TEXTS, ENCODER_EPOCHS) if texts < 1 else (texts, epochs)
+    examples = [example for corpus in taught_corpora(texts, seed) for example in corpus.examples]
     tokenizer = build_encoder_tokenizer(example.text for example in examples)
     model = build_encoder(tokenizer, seed)
     ids = [tokenizer(example.text)["input_ids"] for example in examples]
