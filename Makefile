@@ -32,7 +32,7 @@ test: install ## run the tests
 	$(python) -m pytest $(TESTS) $(PYTEST_ARGS)
 
 subjects: install ## make the embedded subjects again, in the place of the shipped ones (over an hour on two cores)
-	$(python) -m rationales.study notebook 02_embedded_subjects data/runs/subjects.ipynb \
+	$(python) -m rationales.runner notebook 02_embedded_subjects data/runs/subjects.ipynb \
 		'{"conversations": 0, "texts": 0, "output": "lib/rationales/subjects/embedded-checkpoints"}'
 
 lab: install ## open the notebooks in JupyterLab

@@ -9,6 +9,7 @@ A job is run again when its notebook's code, the library code it uses, its part 
 
 import json
 import sys
+from shlex import quote
 
 from rationales.runner import code_digest, library_digest, notebook_file
 from rationales.study import BASE, load_study
@@ -89,7 +90,11 @@ EXPLANATIONS += [part("explanations", run, "self", shard) for run in WRITERS for
 METRICS = [part("metrics", "plausibility")] + [part("metrics", "faithfulness", run, shard) for run in RUNS for shard in SHARDS]
 PREDICTIONS = [part("predictions", run, shard, "prediction-only") for run in RUNS for shard in SHARDS]
 
-RUN_NOTEBOOK = f"{sys.executable} -m rationales.study notebook {{params.notebook}} {{log:q}} {{params.given:q}} > {{log:q}}.txt 2>&1"
+RUN_NOTEBOOK = f"{quote(sys.executable)} -m rationales.runner notebook {{params.notebook}} {{log:q}} {{params.given:q}} > {{log:q}}.txt 2>&1"
+ON_GPU = "workflow/with_gpu.sh " + RUN_NOTEBOOK  # without a GPU it only runs the command
+
+# Only what a reader needs: the code is in the executed notebook beside it.
+REPORT = f" && {quote(sys.executable)} -m nbconvert --to html --no-input --output-dir {quote(FOLDER)} --output findings {{log:q}} 2> /dev/null"
 
 
 localrules:
@@ -131,7 +136,7 @@ rule fine_tune:
     resources:
         gpu=1,
     shell:
-        RUN_NOTEBOOK
+        ON_GPU
 
 
 rule self_explain:
@@ -151,7 +156,7 @@ rule self_explain:
     resources:
         gpu=1,
     shell:
-        RUN_NOTEBOOK
+        ON_GPU
 
 
 rule attribute:
@@ -171,7 +176,7 @@ rule attribute:
     resources:
         gpu=1,
     shell:
-        RUN_NOTEBOOK
+        ON_GPU
 
 
 ruleorder: self_explain > attribute
@@ -212,7 +217,7 @@ rule faithfulness:
     resources:
         gpu=1,
     shell:
-        RUN_NOTEBOOK
+        ON_GPU
 
 
 rule seed_variance:
@@ -262,4 +267,4 @@ rule findings:
         code=code_of("10_findings", "statistics", "figures", "stages"),
         settings=settings_of(STUDY.statistics),
     shell:
-        RUN_NOTEBOOK + f" && {sys.executable} -m nbconvert --to html --no-input --output-dir {FOLDER:q} --output findings {{log:q}} 2> /dev/null"
+        RUN_NOTEBOOK + REPORT

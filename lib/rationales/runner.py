@@ -1,7 +1,7 @@
 """Running a study: one notebook through papermill, or all of them through Snakemake.
 
 python -m rationales.study run studies/default.yaml --jobs 2
-python -m rationales.study notebook 05_attributions out.ipynb '{"corpus": "planted_sentiment"}'
+python -m rationales.runner notebook 05_attributions out.ipynb '{"corpus": "planted_sentiment"}'
 """
 
 import argparse
@@ -16,8 +16,8 @@ from pathlib import Path
 
 from rationales.errors import StudyError
 from rationales.paths import repository_root
-from rationales.study import load_study
 
+# Nothing that loads torch is imported here: the process that starts a notebook only waits for it.
 KERNEL_FAILURES = ("Kernel died before replying", "Kernel didn't respond")  # ports that collide: always before any cell
 
 
@@ -95,6 +95,8 @@ def library_digest(*parts: str) -> str:
 
 def run_study(path: str, jobs: str, extra: list[str]) -> int:
     """Run every notebook of a study that is missing or out of date; returns Snakemake's exit status."""
+    from rationales.study import load_study
+
     study = load_study(path)  # everything that can be wrong with the file is said here, before anything starts
     root = repository_root()
     cores = str(os.cpu_count() or 1) if jobs == "all" else jobs
@@ -110,8 +112,11 @@ def run_study(path: str, jobs: str, extra: list[str]) -> int:
         f"Study '{study.name}': {len(study.runs)} model runs on {cores} cores; tables in {study.folder.name}/",
         flush=True,
     )
-    subprocess.run([*command, "--unlock"], capture_output=True, check=False)  # a killed batch leaves a lock behind
-    status = subprocess.run(command, env={**os.environ, "TQDM_MININTERVAL": "10"}, check=False).returncode
+    if any((root / ".snakemake" / "locks").glob("*")):  # a killed batch leaves a lock behind
+        subprocess.run([*command, "--unlock"], capture_output=True, check=False)
+    # One thread per job: jobs that each take all cores only wait for one another.
+    threads = os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(cores))))
+    status = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": threads}, check=False).returncode
     report(study, status, time.time() - started)
     return status
 
@@ -134,10 +139,7 @@ def report(study, status: int, seconds: float) -> None:
 def run_job(name: str, output: str, parameters: str) -> None:
     """Run a notebook of the batch; a failure leaves one sentence in the run folder for the final report."""
     values = json.loads(parameters)
-    if "study" not in values:
-        return run_notebook(name, Path(output), values)
-    study = load_study(values["study"])
-    sentence = study.folder / "failed" / f"{Path(output).stem}.txt"
+    sentence = Path(output).parent.parent / "failed" / f"{Path(output).stem}.txt"
     sentence.unlink(missing_ok=True)
     try:
         run_notebook(name, Path(output), values)
@@ -169,3 +171,7 @@ def main(arguments: list[str] | None = None) -> int:
     except StudyError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
