@@ -11,6 +11,7 @@ import json
 import sys
 from shlex import quote
 
+from rationales.paths import repository_root
 from rationales.runner import code_digest, library_digest, notebook_file
 from rationales.study import BASE, load_study
 from rationales.tables import config_hash
@@ -91,7 +92,7 @@ METRICS = [part("metrics", "plausibility")] + [part("metrics", "faithfulness", r
 PREDICTIONS = [part("predictions", run, shard, "prediction-only") for run in RUNS for shard in SHARDS]
 
 RUN_NOTEBOOK = f"{quote(sys.executable)} -m rationales.runner notebook {{params.notebook}} {{log:q}} {{params.given:q}} > {{log:q}}.txt 2>&1"
-ON_GPU = "workflow/with_gpu.sh " + RUN_NOTEBOOK  # without a GPU it only runs the command
+ON_GPU = quote(str(repository_root() / "workflow" / "with_gpu.sh")) + " " + RUN_NOTEBOOK  # without a GPU it only runs the command
 
 # Only what a reader needs: the code is in the executed notebook beside it.
 REPORT = f" && {quote(sys.executable)} -m nbconvert --to html --no-input --output-dir {quote(FOLDER)} --output findings {{log:q}} 2> /dev/null"

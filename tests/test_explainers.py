@@ -169,7 +169,7 @@ def test_lexicon_finds_the_cue_words_from_the_labels_alone():
     targets = [corpus.labels.index(example.label) for example in examples]
     bench = Workbench(Engine(random_encoder()), examples, targets, 0, corpus.of_split("train"))
     tops = [e.gold[int(np.argmax(x.scores))] for e, x in zip(examples, explain("lexicon", bench), strict=True)]
-    assert np.mean(tops) > 0.6
+    assert np.mean(tops) > 2 * np.mean([np.mean(example.gold) for example in examples])  # twice the chance level
     absent = explain("lexicon", Workbench(bench.engine, examples[:1], targets[:1]))[0]
     assert not absent.valid and "no training text" in absent.reason
 

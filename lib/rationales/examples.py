@@ -129,6 +129,6 @@ def majority_rationale(annotators: tuple[tuple[bool, ...], ...], threshold: floa
 def spans_to_words(example_words: tuple[Word, ...], spans: list[tuple[int, int]], segment: int = 0) -> tuple[bool, ...]:
     """Mark each word of `segment` that overlaps a character span [start, end) by at least one character."""
     return tuple(
-        word.segment == segment and any(start < word.end and word.start < end for start, end in spans)
+        word.segment == segment and any(max(start, word.start) < min(end, word.end) for start, end in spans)
         for word in example_words
     )

@@ -103,8 +103,12 @@ def run_study(path: str, jobs: str, extra: list[str]) -> int:
     if not cores.isdigit() or int(cores) < 1:
         raise StudyError(f"`--jobs` is '{jobs}'; give a number of cores, or 'all'.")
     started = time.time()
+    study.folder.mkdir(
+        parents=True, exist_ok=True
+    )  # Snakemake keeps its locks there, so that studies can run side by side
+    environment = {**os.environ, "RATIONALES_ROOT": str(root)}
     command = [
-        sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile"), "--directory", str(root),
+        sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile"), "--directory", str(study.folder),
         "--cores", cores, "--config", f"study={path}", "--keep-going", "--rerun-incomplete",
         "--rerun-triggers", "mtime", "params", "input", "--quiet", "rules", "host", "reason", *extra,
     ]  # fmt: skip
@@ -112,11 +116,11 @@ def run_study(path: str, jobs: str, extra: list[str]) -> int:
         f"Study '{study.name}': {len(study.runs)} model runs on {cores} cores; tables in {study.folder.name}/",
         flush=True,
     )
-    if any((root / ".snakemake" / "locks").glob("*")):  # a killed batch leaves a lock behind
-        subprocess.run([*command, "--unlock"], capture_output=True, check=False)
+    if any((study.folder / ".snakemake" / "locks").glob("*")):  # a killed batch leaves a lock behind
+        subprocess.run([*command, "--unlock"], capture_output=True, check=False, env=environment)
     # One thread per job: jobs that each take all cores only wait for one another.
     threads = os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(cores))))
-    status = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": threads}, check=False).returncode
+    status = subprocess.run(command, env={**environment, "OMP_NUM_THREADS": threads}, check=False).returncode
     report(study, status, time.time() - started)
     return status
 

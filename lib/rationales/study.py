@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import yaml
 
 from rationales.corpora.registry import check_reader
@@ -19,8 +20,9 @@ from rationales.explainers.registry import check_explainer
 from rationales.paths import data_folder, repository_root
 from rationales.subjects.engine import OPERATORS
 from rationales.subjects.loading import Checkpoint
-from rationales.tables import config_hash
+from rationales.tables import config_hash, read_table
 
+HUMAN = "human"  # the subject column of annotators compared with one another
 BASE = "base"  # the tuning of a subject that is taken as it is
 
 DEFAULTS: dict[str, dict] = {
@@ -102,6 +104,17 @@ class Study:
             names = "; ".join(r.name for r in self.runs)
             raise StudyError(f"The study '{self.name}' has no run {run.name}; its runs are: {names}.")
         return run
+
+    def read(self, table: str, first: str | None = None) -> pd.DataFrame:
+        """All parts of a table, without rows of runs that the study file no longer names.
+
+        Rows that compare annotators belong to no run and stay. StudyError when there is no part; see `read_table`.
+        """
+        rows = read_table(self.folder, table, first)
+        keys = ["corpus", "subject", "tuning", "seed"]
+        own = {tuple(run.columns.values()) for run in self.runs}
+        known = [key in own or key[1] == HUMAN for key in rows[keys].itertuples(index=False, name=None)]
+        return rows[known].reset_index(drop=True)
 
     def is_causal(self, run: Run) -> bool:
         """Whether the run's subject can write self-explanations (by the study file's `kind`)."""

@@ -1,18 +1,17 @@
 """One example explained in every way, and the figure of contrasts."""
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
 from rationales.examples import Example
 from rationales.figures.forest import plot_forest
 from rationales.figures.heatmap import rationale_heatmap
+from rationales.figures.style import metric_style
 from rationales.reporting.scores import display_name
 from rationales.reporting.views import contrast_figure_table
 from rationales.stages.prepare import explained_examples, read_corpus
 from rationales.stages.score_plausibility import scores_of
 from rationales.study import Study
-from rationales.tables import read_table
 
 PRIVATE_TASKS = ("medical_occupation", "hate_speech")  # real people's lives, hateful posts: never shown
 
@@ -62,7 +61,7 @@ def heatmap_of_study(study: Study, predictions: pd.DataFrame) -> str:
     mine = predictions[(predictions[keys] == pd.Series(run.columns)[keys]).all(axis=1)]
     examples = [example for shard in range(study.shards) for example in explained_examples(study, corpus, shard)]
     example = choose_example(examples, mine)
-    explanations = read_table(study.folder, "explanations", first="notebooks 04 and 05")
+    explanations = study.read("explanations", first="notebooks 04 and 05")
     here = (explanations[keys] == pd.Series(run.columns)[keys]).all(axis=1)
     here &= (explanations["example_id"] == example.example_id) & ~explanations["variant"].str.contains("#")
     return heatmap_of(example, explanations[here], mine.set_index("example_id").loc[example.example_id])
@@ -71,6 +70,11 @@ def heatmap_of_study(study: Study, predictions: pd.DataFrame) -> str:
 def plot_contrasts(claims: pd.DataFrame, metric: str = "f1") -> Figure:
     """Self-explanation minus each attribution, a panel per model, for one measure."""
     table = contrast_figure_table(claims)
-    figure = plot_forest(table[table["metric"] == metric], metric, by="contrast", facet="scope", floor=0.0)
-    plt.figure(figure.number)
+    table = table[table["metric"] == metric].assign(
+        scope=[scope.split("/", 1)[1] for scope in table["scope"][table["metric"] == metric]]
+    )
+    label = f"Difference in {metric_style(metric)['label']} (right: the self-explanation is higher)"
+    figure = plot_forest(table, metric, by="contrast", facet="scope", xlabel=label)
+    for ax in figure.axes:
+        ax.axvline(0, color="#555555", linestyle=":", linewidth=1.2)
     return figure

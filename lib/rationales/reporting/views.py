@@ -19,7 +19,7 @@ from rationales.stages.score_faithfulness import predictions_of
 from rationales.stages.self_explain import summarise_responses
 from rationales.statistics.summary import fill_invalid, select, summarise
 from rationales.study import Run, Study
-from rationales.tables import read_part, read_table
+from rationales.tables import read_part
 
 
 def shortcut_table(corpus: Corpus) -> pd.DataFrame:
@@ -174,7 +174,7 @@ def validity_table(study: Study) -> pd.DataFrame:
     """Share of readable replies per model and paradigm; empty when nothing was asked."""
     if not any(study.is_causal(run) for run in study.runs) or not study.self_explanations["paradigms"]:
         return pd.DataFrame()
-    responses = read_table(study.folder, "responses", first="notebook 04_self_explanations")
+    responses = study.read("responses", first="notebook 04_self_explanations")
     tables = []
     for model, part in responses.groupby(["corpus", "subject", "tuning"], sort=False):
         tables.append(summarise_responses(part).assign(model=" / ".join(model)))

@@ -16,7 +16,7 @@ from rationales.stages.score_plausibility import scores_of
 from rationales.statistics.comparisons import mcnemar_test
 from rationales.statistics.equivalence import tost_accuracies
 from rationales.study import Study
-from rationales.tables import read_table, write_part
+from rationales.tables import write_part
 
 FAMILY = ["corpus", "subject", "tuning"]
 
@@ -37,7 +37,7 @@ def compare_seeds(study: Study) -> pd.DataFrame:
     families = seed_families(study)
     if not families:
         raise StudyError("This study trains no model with more than one seed; add `seeds` to a run to compare them.")
-    explanations = read_table(study.folder, "explanations", first="notebooks 04 and 05")
+    explanations = study.read("explanations", first="notebooks 04 and 05")
     explanations = explanations[~explanations["variant"].str.contains("#")]
     rows = []
     for family in families:

@@ -192,7 +192,5 @@ def recovery_rows(
 
 def predictions_of(study: Study) -> pd.DataFrame:
     """All predictions of the intact texts under the classification prompt."""
-    from rationales.tables import read_table
-
-    table = read_table(study.folder, "predictions", first="notebook 05_attributions")
+    table = study.read("predictions", first="notebook 05_attributions")
     return table[table["paradigm"] == PREDICTION_ONLY]

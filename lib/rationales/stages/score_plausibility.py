@@ -12,10 +12,8 @@ from rationales.metrics.plausibility import (
 )
 from rationales.metrics.selection import resolve_k, set_to_scores
 from rationales.stages.prepare import explained_examples, read_corpus
-from rationales.study import Study
-from rationales.tables import KEYS, read_table, write_table
-
-HUMAN = "human"  # the subject column of annotators compared with one another
+from rationales.study import HUMAN, Study
+from rationales.tables import KEYS, write_table
 
 
 def scores_of(row, n_words: int) -> np.ndarray:
@@ -70,7 +68,7 @@ def score_plausibility(study: Study) -> pd.DataFrame:
     Examples without a human rationale and invalid explanations are rows of `skipped` with a reason. Agreement of
     sampled repeats with the first answer, and of each annotator with the others, stand in the same table as ceilings.
     """
-    explanations = read_table(study.folder, "explanations", first="notebooks 04 and 05")
+    explanations = study.read("explanations", first="notebooks 04 and 05")
     keys = KEYS["explanations"]
     names = [key for key in keys if key != "example_id"] + ["study", "config_hash"]
     rows, skipped = [], []
