@@ -108,11 +108,13 @@ def test_real_checkpoint_whose_tokens_span_words_is_encoded_word_by_word(stories
         "once upon a time there was a little girl",
         "not bad , no !",
     ]
+    routes = set()
     for text in texts:
         example = Example("x", "own", "test", "en", (text,), "positive")
         encoded = stories.encode(example)
         assert pieces_of(stories, encoded) == example.word_texts
-    assert encoded.route == "word by word"
+        routes.add(encoded.route)
+    assert "word by word" in routes  # "once upon a time" is one token
 
 
 def test_real_checkpoint_scores_batches_as_single_texts(stories):

@@ -223,8 +223,10 @@ def figure_folder(study: Study, given: str = "") -> Path:
     return repository_root() / "figures" if study.name == "default" else study.folder / "figures"
 
 
-def evaluate_embedded(n_items: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Accuracy and readable share of the shipped causal LM on planted test texts of a seed no training has seen.
+def evaluate_embedded(n_items: int, n_asked: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Accuracy on `n_items` and readable share on `n_asked` planted test texts of the shipped causal LM.
+
+    The texts come from a seed that no training has seen.
 
     Returns (accuracy by corpus and language, with and without the misleading shortcut; readable share by paradigm).
     """
@@ -235,8 +237,8 @@ def evaluate_embedded(n_items: int, seed: int) -> tuple[pd.DataFrame, pd.DataFra
     from rationales.subjects.engine import Engine
     from rationales.subjects.loading import Checkpoint, load_subject
 
-    if n_items < 1:
-        raise StudyError(f"Measuring the embedded subject needs `n_items` of at least 1, not {n_items}.")
+    if min(n_items, n_asked) < 1:
+        raise StudyError("Measuring the embedded subject needs at least one item to answer and one to explain.")
     rows, readable = [], []
     sizes = {"planted_sentiment": -(-n_items // 4), "planted_opinion": n_items}
     for name, size in sizes.items():
@@ -258,11 +260,14 @@ def evaluate_embedded(n_items: int, seed: int) -> tuple[pd.DataFrame, pd.DataFra
             .reset_index()
             .assign(language="all", shortcut="all")
         )
+        asked = examples[:n_asked]
         for paradigm in all_paradigms():
-            _, replies, _ = ask(engine, corpus, paradigm, examples, list(predictions["predicted"]), 320, None)
+            _, replies, _ = ask(
+                engine, corpus, paradigm, asked, list(predictions["predicted"][: len(asked)]), 320, None
+            )
             facts = [
                 read_answer(paradigm, corpus, e, reply, label, "split")[0]
-                for e, reply, label in zip(examples, replies, predictions["predicted"], strict=True)
+                for e, reply, label in zip(asked, replies, predictions["predicted"][: len(asked)], strict=True)
             ]
             readable.append(
                 {"paradigm": paradigm.name, "corpus": name, "readable": np.mean([f["parsed"] for f in facts])}
