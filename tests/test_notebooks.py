@@ -26,6 +26,8 @@ ORDER = [  # in the order in which they read one another's tables
     ("06_plausibility", {}),
     ("07_faithfulness", {**RUN, "tuning": "base"}),
     ("07_faithfulness", {**RUN, "tuning": "tuned"}),
+    ("07_faithfulness", {**RUN, "subject": "tiny-encoder", "tuning": "tuned", "seed": 0}),
+    ("07_faithfulness", {**RUN, "subject": "tiny-encoder", "tuning": "tuned", "seed": 1}),
     ("08_seed_variance", {}),
     ("09_statistical_tests", {}),
     ("10_findings", {}),
