@@ -105,6 +105,8 @@ localrules:
 rule all:
     input:
         f"{FOLDER}/findings.html",
+        EXPLANATIONS,  # named here, too, so that a part that was deleted is made again
+        METRICS,
 
 
 rule prepare:
