@@ -25,7 +25,7 @@ WRITERS = [name for name, run in RUNS.items() if STUDY.is_causal(run) and STUDY.
 SHARDS = range(STUDY.shards)
 SEVERAL_SEEDS = len({(r.corpus, r.subject, r.tuning) for r in STUDY.runs}) < len(STUDY.runs)
 COMPARABLE = bool(WRITERS)
-COMMON = ["examples.py", "tables.py", "tasks.py", "study.py"]
+COMMON = ["examples.py", "tables.py", "tasks.py", "study.py", "randomness.py"]
 MODELS = [*COMMON, "subjects", "stages/prepare.py", "stages/subjects.py", "explainers/prompts.py"]
 
 
@@ -89,7 +89,6 @@ def explanations_of(wildcards):
 EXPLANATIONS = [part("explanations", run, group, shard) for run in RUNS for group in STUDY.explainers for shard in SHARDS]
 EXPLANATIONS += [part("explanations", run, "self", shard) for run in WRITERS for shard in SHARDS]
 METRICS = [part("metrics", "plausibility")] + [part("metrics", "faithfulness", run, shard) for run in RUNS for shard in SHARDS]
-PREDICTIONS = [part("predictions", run, shard, "prediction-only") for run in RUNS for shard in SHARDS]
 
 RUN_NOTEBOOK = f"{quote(sys.executable)} -m rationales.runner notebook {{params.notebook}} {{log:q}} {{params.given:q}} > {{log:q}}.txt 2>&1"
 ON_GPU = quote(str(repository_root() / "workflow" / "with_gpu.sh")) + " " + RUN_NOTEBOOK  # without a GPU it only runs the command
@@ -174,7 +173,7 @@ rule attribute:
     params:
         notebook="05_attributions",
         given=given(),
-        code=code_of("05_attributions", *MODELS, "explainers", "stages/attribute.py"),
+        code=code_of("05_attributions", *MODELS, "explainers", "reporting", "stages/attribute.py"),
         settings=lambda wildcards: settings_of(STUDY.explainers.get(wildcards.group))(wildcards),
     resources:
         gpu=1,
@@ -197,7 +196,7 @@ rule plausibility:
     params:
         notebook="06_plausibility",
         given=given(),
-        code=code_of("06_plausibility", "metrics", "statistics", "figures", "stages/score_plausibility.py"),
+        code=code_of("06_plausibility", "metrics", "statistics", "figures", "reporting", "stages/score_plausibility.py"),
         settings=settings_of(STUDY.statistics),
     shell:
         RUN_NOTEBOOK
@@ -215,7 +214,7 @@ rule faithfulness:
     params:
         notebook="07_faithfulness",
         given=given(),
-        code=code_of("07_faithfulness", *MODELS, "metrics", "statistics", "figures", "stages/score_faithfulness.py"),
+        code=code_of("07_faithfulness", *MODELS, "metrics", "statistics", "figures", "reporting", "stages/score_faithfulness.py"),
         settings=settings_of(STUDY.faithfulness),
     resources:
         gpu=1,
@@ -233,7 +232,7 @@ rule seed_variance:
     params:
         notebook="08_seed_variance",
         given=given(),
-        code=code_of("08_seed_variance", "metrics", "statistics", "figures", "stages/compare_seeds.py"),
+        code=code_of("08_seed_variance", "metrics", "statistics", "figures", "reporting", "stages/compare_seeds.py"),
         settings=settings_of(STUDY.statistics, [run.columns for run in STUDY.runs]),
     shell:
         RUN_NOTEBOOK
@@ -249,7 +248,7 @@ rule statistical_tests:
     params:
         notebook="09_statistical_tests",
         given=given(),
-        code=code_of("09_statistical_tests", "statistics", "figures", "stages/contrast.py"),
+        code=code_of("09_statistical_tests", "statistics", "figures", "reporting", "stages/contrast.py"),
         settings=settings_of(STUDY.statistics),
     shell:
         RUN_NOTEBOOK
@@ -267,7 +266,7 @@ rule findings:
     params:
         notebook="10_findings",
         given=given(),
-        code=code_of("10_findings", "statistics", "figures", "stages"),
+        code=code_of("10_findings", "statistics", "figures", "reporting", "stages"),
         settings=settings_of(STUDY.statistics),
     shell:
         RUN_NOTEBOOK + REPORT

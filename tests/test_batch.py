@@ -57,7 +57,6 @@ def test_a_batch_runs_once_resumes_and_reports(batch):
     assert call().returncode == 0 and times(folder) == before  # nothing is computed twice
 
 
-@pytest.mark.xfail(strict=False, reason="deleting an intermediate part: mended in the Snakefile, not yet seen to pass")
 def test_deleting_one_part_recomputes_it_and_what_depends_on_it(batch):
     folder, call = batch
     before = times(folder)

@@ -11,14 +11,20 @@ from rationales.subjects.engine import OPERATORS, Engine, Request
 from tiny_models import random_causal, random_encoder, sentiment
 
 
-def naive_causal(subject, encoded, keep, operator):
-    """Label log-probabilities from whole unpadded sequences: prompt and label, one label at a time, no cache."""
+def erase_by_hand(subject, encoded, keep, operator):
+    """Token ids without, or with a mask in the place of, the words that are not kept."""
     tokens = []
     for token, word in zip(encoded.token_ids.tolist(), encoded.token_words.tolist(), strict=True):
         if word < 0 or keep[word]:
             tokens.append(token)
         elif operator == "mask":
             tokens.append(subject.mask_id)
+    return tokens
+
+
+def naive_causal(subject, encoded, keep, operator):
+    """Label log-probabilities from whole unpadded sequences: prompt and label, one label at a time, no cache."""
+    tokens = erase_by_hand(subject, encoded, keep, operator)
     totals = []
     for label in encoded.label_ids:
         with torch.no_grad():
@@ -30,12 +36,7 @@ def naive_causal(subject, encoded, keep, operator):
 
 def naive_encoder(subject, encoded, keep, operator):
     """Label log-probabilities of one unpadded sequence."""
-    tokens = []
-    for token, word in zip(encoded.token_ids.tolist(), encoded.token_words.tolist(), strict=True):
-        if word < 0 or keep[word]:
-            tokens.append(token)
-        elif operator == "mask":
-            tokens.append(subject.mask_id)
+    tokens = erase_by_hand(subject, encoded, keep, operator)
     with torch.no_grad():
         logits = subject.model(input_ids=torch.tensor([tokens])).logits[0].double()
     return torch.log_softmax(logits, -1).numpy()

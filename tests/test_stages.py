@@ -286,3 +286,15 @@ def test_curves_are_built_in_the_order_of_their_masks(study):
     assert isinstance(curves, Curves)
     np.testing.assert_allclose(np.exp(curves.without[0, :, 0]), (n_words - plan.ks + 1) / (n_words + 2))
     np.testing.assert_allclose(np.exp(curves.only[0, :, 0]), (plan.ks + 1) / (n_words + 2))
+
+
+def test_deletion_curves_start_at_the_intact_text_and_are_probabilities(study):
+    from rationales.reporting import curve_table
+
+    run = study.runs[1]
+    metrics = read_part(study.part("metrics", "faithfulness", run.name, 0))
+    table = curve_table(study, metrics, run)
+    predictions = read_part(study.part("predictions", run.name, 0, "prediction-only"))
+    assert table[["estimate", "low", "high"]].stack().between(0, 1).all()
+    start = table[table["fraction"] == 0]["estimate"]
+    assert len(start) == table["explainer"].nunique() and start.to_numpy() == pytest.approx(predictions["p_full"].mean())

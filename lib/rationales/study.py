@@ -63,6 +63,10 @@ class Run:
         """The key columns of its rows."""
         return {"corpus": self.corpus, "subject": self.subject, "tuning": self.tuning, "seed": self.seed}
 
+    def rows_of(self, table: pd.DataFrame) -> pd.DataFrame:
+        """The rows of a table that belong to this run."""
+        return table[(table[list(self.columns)] == pd.Series(self.columns)).all(axis=1)]
+
 
 @dataclass(frozen=True)
 class Study:

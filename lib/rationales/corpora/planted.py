@@ -7,7 +7,6 @@ of the gold rationale; in the test split it goes with either label equally often
 what a model may really use come apart on purpose, and both are known.
 """
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +15,7 @@ from rationales.corpora.lexicons import ARTICLES, DAY_SENTENCES, REVIEWS
 from rationales.corpora.registry import corpus
 from rationales.errors import StudyError
 from rationales.examples import Corpus, Example
+from rationales.randomness import generator_for
 
 LANGUAGES = ("en", "da", "it", "fr")
 SENTIMENT_LABELS = ("negative", "positive")
@@ -71,12 +71,6 @@ class Piece:
     text: str
     slot: str = "fixed"
     weight: int = 0
-
-
-def generator_for(*key: object) -> np.random.Generator:
-    """A random generator that depends on every part of `key` and on nothing else (not on the process)."""
-    digest = hashlib.sha256("\0".join(map(str, key)).encode()).digest()
-    return np.random.default_rng(np.frombuffer(digest, dtype=np.uint32))
 
 
 def choose(generator: np.random.Generator, options):

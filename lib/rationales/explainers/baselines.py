@@ -7,8 +7,8 @@ import numpy as np
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from rationales.corpora.planted import generator_for
 from rationales.explainers.registry import Explanation, Workbench, explainer
+from rationales.randomness import generator_for
 
 STOP_WORDS = {
     "en": "a an and are as at be been but by does for from had has have he her his i in is it its me my no not of on "

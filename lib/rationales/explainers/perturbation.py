@@ -5,9 +5,9 @@ import torch
 from captum._utils.models.linear_model import SkLearnRidge
 from captum.attr import LimeBase
 
-from rationales.corpora.planted import generator_for
 from rationales.errors import StudyError
 from rationales.explainers.registry import Explanation, Workbench, explainer
+from rationales.randomness import generator_for
 from rationales.subjects.engine import Request
 
 

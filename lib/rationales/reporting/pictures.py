@@ -57,13 +57,11 @@ def heatmap_of_study(study: Study, predictions: pd.DataFrame) -> str:
     corpus = read_corpus(study, run.corpus)
     if corpus.task in PRIVATE_TASKS:
         return "(texts of this corpus are not shown)"
-    keys = ["corpus", "subject", "tuning", "seed"]
-    mine = predictions[(predictions[keys] == pd.Series(run.columns)[keys]).all(axis=1)]
+    mine = run.rows_of(predictions)
     examples = [example for shard in range(study.shards) for example in explained_examples(study, corpus, shard)]
     example = choose_example(examples, mine)
-    explanations = study.read("explanations", first="notebooks 04 and 05")
-    here = (explanations[keys] == pd.Series(run.columns)[keys]).all(axis=1)
-    here &= (explanations["example_id"] == example.example_id) & ~explanations["variant"].str.contains("#")
+    explanations = run.rows_of(study.read("explanations", first="notebooks 04 and 05"))
+    here = (explanations["example_id"] == example.example_id) & ~explanations["variant"].str.contains("#")
     return heatmap_of(example, explanations[here], mine.set_index("example_id").loc[example.example_id])
 
 

@@ -7,7 +7,6 @@ from rationales.figures.style import explainer_style, metric_style
 from rationales.figures.tables import format_interval
 from rationales.metrics.faithfulness import MEASURES
 from rationales.reporting.scores import accuracy_table
-from rationales.stages.score_plausibility import HUMAN
 from rationales.study import Study
 
 NOT_RIVALS = ("random", "content_random", "first_words", "greedy", "human", "lexicon")
@@ -104,8 +103,3 @@ def stability_sentence(summary: pd.DataFrame) -> list[str]:
             f"[{high['low']:.2f}, {high['high']:.2f}] ({label_of(high['explainer'])}); 1 would be the same explanation."
         )
     return sentences
-
-
-def is_human(metrics: pd.DataFrame) -> pd.Series:
-    """Which metric rows compare annotators with one another."""
-    return metrics["subject"] == HUMAN

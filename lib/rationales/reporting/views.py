@@ -21,6 +21,15 @@ from rationales.statistics.summary import fill_invalid, select, summarise
 from rationales.study import Run, Study
 from rationales.tables import read_part
 
+CURVES_SHOWN = (
+    "random",
+    "occlusion",
+    "input_x_gradient",
+    "attention",
+    "greedy",
+    "human",
+)  # beside ranked self-explanations
+
 
 def shortcut_table(corpus: Corpus) -> pd.DataFrame:
     """Per split: how many items hold the planted shortcut, and how often it goes with its label."""
@@ -122,22 +131,24 @@ def convention_table(study: Study, metrics: pd.DataFrame, skipped: pd.DataFrame)
     return table.reset_index()
 
 
-def curve_table(metrics: pd.DataFrame, fractions: list[float]) -> pd.DataFrame:
-    """Mean probability of the predicted label against the fraction of words deleted, per explainer, with intervals."""
+def curve_table(study: Study, metrics: pd.DataFrame, run: Run) -> pd.DataFrame:
+    """Mean probability of the predicted label against the fraction of words deleted, per explainer, with intervals.
+
+    The probability left is that of the intact text minus comprehensiveness; at fraction 0 it is that of the text.
+    """
     rows = metrics[(metrics["metric"] == "comprehensiveness") & (metrics["operator"] == "delete")]
-    rows = rows[rows["k"].isin([f"{fraction:g}" for fraction in fractions]) & ~rows["variant"].str.contains("#")]
+    grid = [f"{fraction:g}" for fraction in study.faithfulness["fractions"]]
+    rows = rows[rows["k"].isin(grid) & ~rows["variant"].str.contains("#")]
     names = [display_name(e, v) for e, v in zip(rows["explainer"], rows["variant"], strict=True)]
-    keep = [
-        name in ("random", "occlusion", "input_x_gradient", "attention", "greedy", "human") or "topk" in name
-        for name in names
-    ]
-    rows = rows.assign(explainer=names)[keep]
-    table = summarise(rows, ["explainer", "k"], 1000)
+    keep = [name in CURVES_SHOWN or "topk" in name for name in names]
+    rows = rows.assign(explainer=names)[keep].merge(
+        run.rows_of(predictions_of(study))[["example_id", "p_full"]], on="example_id"
+    )
+    start = rows.drop_duplicates(["explainer", "example_id"]).assign(k="0", value=0.0)
+    rows = pd.concat([start, rows], ignore_index=True)
+    table = summarise(rows.assign(value=rows["p_full"] - rows["value"]), ["explainer", "k"], 1000)
     table["fraction"] = table["k"].astype(float)
-    # The curve shows what is left of the probability: 1 minus the drop, from nothing removed.
-    start = table.groupby("explainer", sort=False).head(1).assign(fraction=0.0, estimate=0.0, low=0.0, high=0.0)
-    table = pd.concat([start, table]).sort_values(["explainer", "fraction"], kind="stable")
-    return table.assign(estimate=-table["estimate"], low=-table["high"], high=-table["low"])
+    return table.sort_values(["explainer", "fraction"], kind="stable")
 
 
 def operator_table(study: Study, metrics: pd.DataFrame, model: dict) -> pd.DataFrame:
@@ -157,9 +168,7 @@ def operator_table(study: Study, metrics: pd.DataFrame, model: dict) -> pd.DataF
 
 def strata_table(study: Study, metrics: pd.DataFrame, run: Run) -> pd.DataFrame:
     """Normalised comprehensiveness at the human length for rightly and wrongly answered items."""
-    predictions = predictions_of(study)
-    keys = ["corpus", "subject", "tuning", "seed"]
-    mine = predictions[(predictions[keys] == pd.Series(run.columns)[keys]).all(axis=1)]
+    mine = run.rows_of(predictions_of(study))
     rows = rows_of(metrics, run, (FAITHFULNESS[0],)).merge(mine[["example_id", "correct"]], on="example_id")
     if rows.empty:
         return pd.DataFrame({"": ["No human rationale gives the length to compare at."]})

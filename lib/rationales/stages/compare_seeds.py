@@ -5,11 +5,11 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from rationales.corpora.planted import generator_for
 from rationales.errors import StudyError
 from rationales.examples import Example
 from rationales.metrics.selection import resolve_k
 from rationales.metrics.stability import label_instability, stability_of
+from rationales.randomness import generator_for
 from rationales.stages.prepare import read_corpus
 from rationales.stages.score_faithfulness import predictions_of
 from rationales.stages.score_plausibility import scores_of

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from rationales.corpora.planted import generator_for
 from rationales.errors import StudyError
+from rationales.randomness import generator_for
 from rationales.statistics.bootstrap import crossed_mean_interval, mean_interval
 from rationales.statistics.comparisons import cohen_dz, minimal_detectable_difference, permutation_test
 from rationales.statistics.equivalence import verdict

@@ -1,7 +1,6 @@
 """Stage 1: corpora become the table `examples`, with what was left out and where it came from."""
 
 import json
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -128,11 +127,3 @@ def count_exclusions(corpus: Corpus) -> pd.DataFrame:
     """How many items were left out, by reason."""
     reasons = pd.Series([reason for _, reason in corpus.exclusions], dtype=object)
     return reasons.value_counts().rename_axis("reason").reset_index(name="items")
-
-
-def find_example(examples: Sequence[Example], example_id: str) -> Example:
-    """The example of that id; StudyError when there is none."""
-    for example in examples:
-        if example.example_id == example_id:
-            return example
-    raise StudyError(f"There is no example '{example_id}' among the {len(examples)} explained ones.")

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from rationales.corpora.planted import generator_for, substitutes
+from rationales.corpora.planted import substitutes
 from rationales.examples import Corpus, Example
 from rationales.metrics.faithfulness import Curves, curve_ks, faithfulness_of, plan_masks
 from rationales.metrics.plausibility import average_precision
 from rationales.metrics.selection import orders
+from rationales.randomness import generator_for
 from rationales.stages.attribute import PREDICTION_ONLY
 from rationales.stages.prepare import explained_examples, read_corpus
 from rationales.stages.score_plausibility import scores_of, sizes_of

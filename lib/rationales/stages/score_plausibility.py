@@ -48,13 +48,13 @@ def plausibility_rows(row, example: Example) -> list[dict]:
     """Metric rows of one valid explanation: set metrics at each k, ranked metrics once (k = "all")."""
     gold, scores = np.array(example.gold), scores_of(row, len(example.words))
     graded = None if example.gold_graded is None else np.array(example.gold_graded)
-    rows = []
-    for name, k in sizes_of(row, example).items():
+    rows, sizes = [], sizes_of(row, example)
+    for name, k in sizes.items():
         values = plausibility_of(scores, gold, graded, k)
         chance = chance_plausibility(len(gold), int(gold.sum()), k)
         for metric, value in values.items():
             ranked = metric in RANKED
-            if ranked and name != next(iter(sizes_of(row, example))):
+            if ranked and name != next(iter(sizes)):
                 continue
             rows.append(
                 {"metric": metric, "k": "all" if ranked else name, "value": value, "chance": chance.get(metric, np.nan)}

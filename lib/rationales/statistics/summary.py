@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from rationales.corpora.planted import generator_for
 from rationales.errors import StudyError
+from rationales.randomness import generator_for
 from rationales.statistics.bootstrap import crossed_mean_interval, mean_interval
 
 # Metrics for which an explanation that could not be read counts as an empty one, of value 0.
@@ -68,8 +68,3 @@ def fill_invalid(rows: pd.DataFrame, skipped: pd.DataFrame, metric: str) -> pd.D
         raise StudyError(f"An empty explanation has no '{metric}'; choose one of: {', '.join(ZERO_WHEN_EMPTY)}.")
     failed = skipped[skipped["reason"] != "no human rationale"].assign(metric=metric, value=0.0, chance=np.nan)
     return pd.concat([rows, failed], ignore_index=True)
-
-
-def item_means(rows: pd.DataFrame) -> pd.Series:
-    """Mean of `value` per item over seeds, indexed by example id; NaN where no seed has a defined value."""
-    return rows.groupby("example_id")["value"].mean()

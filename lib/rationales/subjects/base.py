@@ -88,10 +88,10 @@ class Subject(ABC):
         return self.model.get_input_embeddings()(ids).detach()
 
 
-def batches_of_rows(rows: Sequence[Row], lengths: Sequence[int], token_budget: int) -> list[list[int]]:
-    """Indices of rows, longest first, in batches of at most `token_budget` padded tokens."""
+def batches_by_length(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
+    """Indices of sequences, longest first, in batches of at most `token_budget` padded tokens."""
     batches, current, longest = [], [], 0
-    for index in sorted(range(len(rows)), key=lambda i: -lengths[i]):
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         if current and longest * (len(current) + 1) > token_budget:
             batches.append(current)
             current = []
@@ -111,7 +111,7 @@ def score_in_batches(rows, lengths, token_budget, score_batch, n_labels) -> np.n
     Raises StudyError when a single row does not fit, or when a score is not a number.
     """
     scores = np.empty((len(rows), n_labels), dtype=np.float32)
-    pending = batches_of_rows(rows, lengths, token_budget)[::-1]
+    pending = batches_by_length(lengths, token_budget)[::-1]
     while pending:
         batch = pending.pop()
         try:

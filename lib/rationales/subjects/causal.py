@@ -10,7 +10,7 @@ from transformers import DynamicCache, set_seed
 
 from rationales.errors import StudyError, require_known
 from rationales.examples import Example
-from rationales.subjects.base import Row, Subject, out_of_memory, score_in_batches
+from rationales.subjects.base import Row, Subject, batches_by_length, out_of_memory, score_in_batches
 from rationales.subjects.encoding import PROMPT_STYLES, Encoded, encode_prompt, without_end
 
 KEPT_PREFIXES = 16  # one per task and language is the rule
@@ -171,7 +171,7 @@ class CausalSubject(Subject):
                 "set `max_words` for the corpus to leave out longer texts, which are then counted."
             )
         replies = [""] * len(encoded)
-        pending = _batches([len(ids) + max_new_tokens for ids in encoded], token_budget)[::-1]
+        pending = batches_by_length([len(ids) + max_new_tokens for ids in encoded], token_budget)[::-1]
         with tqdm(total=len(encoded), desc=label, mininterval=5) as progress:
             while pending:
                 batch = pending.pop()
@@ -209,14 +209,3 @@ class CausalSubject(Subject):
             **options,
         )
         return self.tokenizer.batch_decode(output[:, longest:], skip_special_tokens=True)
-
-
-def _batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
-    """Indices sorted by length, in batches of at most `token_budget` padded tokens."""
-    batches: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
-        if batches and lengths[index] * (len(batches[-1]) + 1) <= token_budget:
-            batches[-1].append(index)
-        else:
-            batches.append([index])
-    return batches

@@ -1,6 +1,5 @@
 """Loading a subject from a folder or a model hub, with sensible and overridable device and precision."""
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,13 +167,3 @@ def describe(subject: Subject) -> dict[str, str]:
         "device": str(subject.device),
         "dtype": str(subject.model.dtype).removeprefix("torch."),
     }
-
-
-def read_json(path: Path) -> dict:
-    """A JSON file; StudyError when it is missing or broken."""
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StudyError(
-            f"The file '{Path(path).name}' is missing or not valid JSON; delete it and run again."
-        ) from error
