@@ -97,11 +97,13 @@ def encode_word_by_word(
     Some tokenizers add a blank to whatever they encode. Words are tried with and without the blank in front of
     them; the first way that decodes to the text is kept, else the first.
     """
-    ways = [encode_pieces(tokenizer, text, spans, add_special, with_blank) for with_blank in (True, False)]
-    for ids, words in ways:
+    first = None
+    for with_blank in (True, False):
+        ids, words = encode_pieces(tokenizer, text, spans, add_special, with_blank)
         if tokenizer.decode(ids, skip_special_tokens=add_special).split() == text.split():
             return ids, words
-    return ways[0]
+        first = first or (ids, words)
+    return first
 
 
 def encode_pieces(
@@ -114,15 +116,13 @@ def encode_pieces(
         blank = " " if with_blank and gap.endswith(" ") else ""
         pieces += [(gap.removesuffix(" "), -1), (blank + text[start:end], number)]
         place = end
-    ids, words = [], []
-    for number, (piece, word) in enumerate([*pieces, (text[place:], -1)]):
-        if not piece:
-            continue
-        new = tokenizer.encode(piece, add_special_tokens=add_special and number == 0)
-        new = without_end(new, tokenizer) if add_special and number == 0 else new
-        ids += new
-        words += [word] * len(new)
-    return ids, words
+    pieces = [(piece, word) for piece, word in [*pieces, (text[place:], -1)] if piece]
+    # One call for all pieces: the tokenizer's work per call is far larger than its work per word.
+    encoded = tokenizer([piece for piece, _ in pieces], add_special_tokens=False)["input_ids"]
+    if add_special:
+        encoded[0] = without_end(tokenizer.encode(pieces[0][0], add_special_tokens=True), tokenizer)
+    words = [word for (_, word), new in zip(pieces, encoded, strict=True) for _ in new]
+    return [token for new in encoded for token in new], words
 
 
 def without_end(ids: list[int], tokenizer) -> list[int]:
@@ -172,21 +172,25 @@ def encode_prompt(tokenizer, task: str, labels: tuple[str, ...], example: Exampl
         ids, word_list = encode_word_by_word(tokenizer, rendered, spans, add_special)
         words, route = np.array(word_list), "word by word"
     verbal = [(" " if style == "plain" else "") + wording.labels[label] for label in labels]
-    label_ids = tuple(encode_label(tokenizer, rendered, word, add_special) for word in verbal)
+    label_ids = tuple(encode_labels(tokenizer, rendered, verbal, add_special))
     check_labels_differ(label_ids, labels, name)
     first = int(np.argmax(words >= 0))
     return Encoded(example.example_id, len(spans), np.array(ids), np.asarray(words), None, first, label_ids, route)
 
 
-def encode_label(tokenizer, prompt: str, label: str, add_special: bool) -> tuple[int, ...]:
-    """Token ids of a label as the continuation of the prompt; encoded alone where the two would merge."""
-    alone = tokenizer.encode(prompt, add_special_tokens=add_special)
-    joint = tokenizer.encode(prompt + label, add_special_tokens=add_special)
+def encode_labels(tokenizer, prompt: str, labels: list[str], add_special: bool) -> list[tuple[int, ...]]:
+    """Token ids of each label as the continuation of the prompt; encoded alone where the two would merge."""
+    alone, *joint = tokenizer([prompt, *(prompt + label for label in labels)], add_special_tokens=add_special)[
+        "input_ids"
+    ]
     if add_special:
-        alone, joint = without_end(alone, tokenizer), without_end(joint, tokenizer)
-    if joint[: len(alone)] == alone and len(joint) > len(alone):
-        return tuple(joint[len(alone) :])
-    return tuple(tokenizer.encode(label.strip(), add_special_tokens=False))
+        alone, joint = without_end(alone, tokenizer), [without_end(ids, tokenizer) for ids in joint]
+    return [
+        tuple(ids[len(alone) :])
+        if ids[: len(alone)] == alone and len(ids) > len(alone)
+        else tuple(tokenizer.encode(label.strip(), add_special_tokens=False))
+        for label, ids in zip(labels, joint, strict=True)
+    ]
 
 
 def check_labels_differ(label_ids: tuple[tuple[int, ...], ...], labels: tuple[str, ...], name: str) -> None:
