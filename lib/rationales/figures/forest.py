@@ -69,7 +69,7 @@ def plot_forest(
         chosen = rows if facet is None else rows[rows[facet] == value]
         _draw_panel(panel, chosen, order, by, floor, ceiling, wide)
         if facet is not None:
-            panel.set_title(fill(str(value), 72 // len(facets)))
+            panel.set_title(fill(str(value), 56 // len(facets)))
     _label_rows(panels[0], rows, order, by)
     label = xlabel or metric_style(metric)["label"]
     if own_figure:

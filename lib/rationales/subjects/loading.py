@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
 
 from rationales.errors import StudyError, require_known
 from rationales.subjects.base import Subject
@@ -72,6 +73,8 @@ def load_quietly(loader, checkpoint: Checkpoint, what: str, **options):
     """Call a transformers loader; whatever goes wrong becomes one sentence."""
     if checkpoint.path and not Path(checkpoint.path).is_dir():
         raise StudyError(f"The checkpoint folder '{checkpoint.label}' does not exist; check `path`, or train it first.")
+    if checkpoint.path:
+        disable_progress_bar()  # a folder loads in seconds; a bar would only litter the executed notebooks
     try:
         return loader.from_pretrained(
             checkpoint.source, revision=checkpoint.revision, trust_remote_code=False, **options
