@@ -222,17 +222,33 @@ rule faithfulness:
         ON_GPU
 
 
+rule agreement:
+    input:
+        EXPLANATIONS,
+    output:
+        part("agreement", "pairs"),
+    log:
+        log_of("08_agreement"),
+    params:
+        notebook="08_agreement",
+        given=given(),
+        code=code_of("08_agreement", "metrics", "statistics", "figures", "reporting", "stages/score_agreement.py"),
+        settings=settings_of(STUDY.statistics),
+    shell:
+        RUN_NOTEBOOK
+
+
 rule seed_variance:
     input:
         EXPLANATIONS,
     output:
         part("stability", "seeds"),
     log:
-        log_of("08_seed_variance"),
+        log_of("09_seed_variance"),
     params:
-        notebook="08_seed_variance",
+        notebook="09_seed_variance",
         given=given(),
-        code=code_of("08_seed_variance", "metrics", "statistics", "figures", "reporting", "stages/compare_seeds.py"),
+        code=code_of("09_seed_variance", "metrics", "statistics", "figures", "reporting", "stages/compare_seeds.py"),
         settings=settings_of(STUDY.statistics, [run.columns for run in STUDY.runs]),
     shell:
         RUN_NOTEBOOK
@@ -244,11 +260,11 @@ rule statistical_tests:
     output:
         part("claims", "contrasts"),
     log:
-        log_of("09_statistical_tests"),
+        log_of("11_statistical_tests"),
     params:
-        notebook="09_statistical_tests",
+        notebook="11_statistical_tests",
         given=given(),
-        code=code_of("09_statistical_tests", "statistics", "figures", "reporting", "stages/contrast.py"),
+        code=code_of("11_statistical_tests", "statistics", "figures", "reporting", "stages/contrast.py"),
         settings=settings_of(STUDY.statistics),
     shell:
         RUN_NOTEBOOK
@@ -257,16 +273,17 @@ rule statistical_tests:
 rule findings:
     input:
         METRICS,
+        part("agreement", "pairs"),
         [part("claims", "contrasts")] if COMPARABLE else [],
         [part("stability", "seeds")] if SEVERAL_SEEDS else [],
     output:
         f"{FOLDER}/findings.html",
     log:
-        log_of("10_findings"),
+        log_of("15_findings"),
     params:
-        notebook="10_findings",
+        notebook="15_findings",
         given=given(),
-        code=code_of("10_findings", "statistics", "figures", "reporting", "stages"),
+        code=code_of("15_findings", "statistics", "figures", "reporting", "stages"),
         settings=settings_of(STUDY.statistics),
     shell:
         RUN_NOTEBOOK + REPORT

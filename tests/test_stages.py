@@ -11,6 +11,7 @@ from rationales.stages.attribute import attribute
 from rationales.stages.compare_seeds import compare_accuracies, compare_seeds
 from rationales.stages.contrast import test_contrasts as run_contrasts
 from rationales.stages.prepare import explained_examples, prepare_corpus, read_corpus, write_examples
+from rationales.stages.score_agreement import score_agreement
 from rationales.stages.score_faithfulness import explanation_parts, measure_word_effects, score_faithfulness
 from rationales.stages.score_plausibility import score_plausibility
 from rationales.stages.self_explain import read_answer, self_explain
@@ -36,6 +37,7 @@ def run_all(home):
             attribute(study, run, "attributions")
             score_faithfulness(study, run)
         score_plausibility(study)
+        score_agreement(study)
         compare_seeds(study)
         run_contrasts(study, read_table(study.folder, "metrics"))
     return study
@@ -69,7 +71,7 @@ def test_two_fresh_runs_give_identical_tables(study, tmp_path):
 
 
 def test_every_table_names_study_configuration_and_unique_keys(study):
-    for kind in ("examples", "predictions", "responses", "explanations", "metrics", "training", "claims"):
+    for kind in ("examples", "predictions", "responses", "explanations", "metrics", "training", "claims", "agreement"):
         table = read_table(study.folder, kind)
         assert {"study", "config_hash"} <= set(table.columns) and not table.duplicated(KEYS[kind]).any()
         assert table["config_hash"].str.fullmatch("[0-9a-f]{12}").all()
@@ -219,6 +221,7 @@ def test_stages_without_their_input_name_the_notebook_to_run(tmp_path, monkeypat
     for call, words in [
         (lambda: attribute(study, run, "attributions"), "01_data_preparation"),
         (lambda: score_plausibility(study), "notebooks 04 and 05"),
+        (lambda: score_agreement(study), "notebooks 04 and 05"),
         (lambda: compare_seeds(study), "notebooks 04 and 05"),
         (lambda: compare_accuracies(study), "05_attributions"),
         (lambda: self_explain(study, study.runs[2]), "encoder and cannot write"),

@@ -18,6 +18,10 @@ KEYS: dict[str, list[str]] = {
     "metrics": [
         "subject", "tuning", "seed", "epoch", "corpus", "example_id", "explainer", "variant", "metric", "k", "operator",
     ],
+    "agreement": [
+        "subject", "tuning", "seed", "epoch", "corpus", "example_id", "explainer", "variant", "other", "other_variant",
+        "metric",
+    ],
     "training": ["subject", "tuning", "seed", "corpus", "epoch", "split"],
     "claims": ["claim_id", "scope"],
 }  # fmt: skip

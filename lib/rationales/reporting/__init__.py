@@ -1,5 +1,11 @@
 """What notebooks show: score tables with floors and ceilings, views of the run's tables, and computed sentences."""
 
+from rationales.reporting.agreement import (
+    SIGNED_FAMILY,
+    agreement_sentence,
+    agreement_summary,
+    self_agreement_table,
+)
 from rationales.reporting.pictures import choose_example, heatmap_of, heatmap_of_study, plot_contrasts
 from rationales.reporting.scores import (
     FAITHFULNESS,
@@ -34,7 +40,10 @@ __all__ = [
     "FAITHFULNESS",
     "PLAUSIBILITY",
     "RECOVERY",
+    "SIGNED_FAMILY",
     "accuracy_table",
+    "agreement_sentence",
+    "agreement_summary",
     "agreement_table",
     "best_sentence",
     "choose_example",
@@ -54,6 +63,7 @@ __all__ = [
     "plot_contrasts",
     "predictions_of",
     "read_if_there",
+    "self_agreement_table",
     "shortcut_table",
     "shortlist",
     "stability_sentence",
