@@ -1,13 +1,15 @@
 """Study files: whatever is wrong is said in one sentence, before anything is computed."""
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import yaml
 
 from rationales.errors import StudyError
 from rationales.paths import repository_root
-from rationales.study import expand_path, load_study
+from rationales.study import check_methods, expand_path, load_study
 
 GOOD = yaml.safe_load((repository_root() / "tests" / "smoke_study.yaml").read_text(encoding="utf-8"))
 
@@ -67,7 +69,7 @@ def test_runs_are_expanded_over_seeds_and_base_has_one():
 )
 def test_every_unknown_name_is_refused(tmp_path, change, words):
     with pytest.raises(StudyError, match=words) as caught:
-        load_study(written(tmp_path, change))
+        check_methods(load_study(written(tmp_path, change)))
     assert "\n" not in str(caught.value)
 
 
@@ -89,3 +91,9 @@ def test_environment_variables_in_paths(monkeypatch):
     monkeypatch.delenv("MODELS_HERE")
     with pytest.raises(StudyError, match=r"\$MODELS_HERE, which is not set"):
         expand_path("${MODELS_HERE}/x")
+
+
+def test_reading_a_study_and_its_tables_needs_no_torch():
+    code = "import sys, rationales.reporting, rationales.stages.contrast, rationales.stages.score_agreement as s; "
+    code += "from rationales.study import load_study; load_study('studies/default.yaml'); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=repository_root()).returncode == 0

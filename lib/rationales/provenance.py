@@ -2,10 +2,10 @@
 
 import platform
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 
 import pandas as pd
-import torch
 
 from rationales import __version__
 from rationales.paths import repository_root
@@ -26,6 +26,13 @@ def git_commit() -> str:
         return "unknown"
 
 
+def device_name(torch) -> str:
+    """The GPU, or the CPU and its threads; notebooks that only read tables never load torch and use no device."""
+    if torch is None:
+        return "no model is run here"
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+
+
 def provenance(study=None) -> pd.DataFrame:
     """A two-column table of facts: study, versions, device, commit."""
     facts = {} if study is None else {"study": study.name, "study seed": study.seed}
@@ -35,7 +42,5 @@ def provenance(study=None) -> pd.DataFrame:
             facts[package] = version(package)
         except PackageNotFoundError:
             facts[package] = "not installed"
-    facts["device"] = (
-        torch.cuda.get_device_name(0) if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
-    )
+    facts["device"] = device_name(sys.modules.get("torch"))
     return pd.DataFrame(facts.items(), columns=["fact", "value"]).astype(str).set_index("fact").T

@@ -95,9 +95,10 @@ def library_digest(*parts: str) -> str:
 
 def run_study(path: str, jobs: str, extra: list[str]) -> int:
     """Run every notebook of a study that is missing or out of date; returns Snakemake's exit status."""
-    from rationales.study import load_study
+    from rationales.study import check_methods, load_study
 
-    study = load_study(path)  # everything that can be wrong with the file is said here, before anything starts
+    study = load_study(path)
+    check_methods(study)  # everything that can be wrong with the file has been said before anything starts
     root = repository_root()
     cores = str(os.cpu_count() or 1) if jobs == "all" else jobs
     if not cores.isdigit() or int(cores) < 1:

@@ -16,10 +16,8 @@ import yaml
 from rationales.corpora.registry import check_reader
 from rationales.errors import StudyError, require_known
 from rationales.explainers.prompts import parse_paradigm
-from rationales.explainers.registry import check_explainer
 from rationales.paths import data_folder, repository_root
-from rationales.subjects.engine import OPERATORS
-from rationales.subjects.loading import Checkpoint
+from rationales.subjects.checkpoint import Checkpoint
 from rationales.tables import config_hash, read_table
 
 HUMAN = "human"  # the subject column of annotators compared with one another
@@ -167,7 +165,6 @@ def read_explainers(groups: dict) -> dict[str, list[tuple[str, dict]]]:
         for entry in entries:
             options = dict(entry) if isinstance(entry, dict) else {"name": entry}
             name = options.pop("name", None)
-            check_explainer(name, options)
             result[group].append((name, options))
     return result
 
@@ -176,7 +173,8 @@ def load_study(path: str | Path) -> Study:
     """Read and check a study file.
 
     Raises StudyError, in one sentence, for a missing or broken file and for any unknown corpus, subject, tuning,
-    explainer, paradigm, operator or entry: before anything is computed.
+    paradigm or entry: before anything is computed. Explainers and operators are checked by `check_methods`, which
+    imports them and with them torch: notebooks that only read tables do without.
     """
     file = Path(path) if Path(path).is_absolute() else repository_root() / path
     if not file.is_file():
@@ -222,8 +220,6 @@ def load_study(path: str | Path) -> Study:
     for paradigm in self_explanations["paradigms"]:
         parse_paradigm(paradigm)
     faithfulness = fill("faithfulness", "faithfulness", text.get("faithfulness"))
-    for operator in [*faithfulness["operators"], *faithfulness["full_curve_operators"]]:
-        require_known(operator, OPERATORS, "removal operator")
     return Study(
         name=name,
         seed=int(text.get("seed", 0)),
@@ -237,6 +233,18 @@ def load_study(path: str | Path) -> Study:
         faithfulness=faithfulness,
         statistics=fill("statistics", "statistics", text.get("statistics")),
     )
+
+
+def check_methods(study: Study) -> None:
+    """StudyError for an unknown explainer, option of an explainer or removal operator; `make study` asks at its start."""
+    from rationales.explainers.registry import check_explainer
+    from rationales.subjects.engine import OPERATORS
+
+    for entries in study.explainers.values():
+        for name, options in entries:
+            check_explainer(name, options)
+    for operator in [*study.faithfulness["operators"], *study.faithfulness["full_curve_operators"]]:
+        require_known(operator, OPERATORS, "removal operator")
 
 
 def check_subject(name: str, spec: dict) -> dict:

@@ -32,9 +32,10 @@ from rationales.reporting.views import (
     read_if_there,
     shortcut_table,
     strata_table,
+    summarise_responses,
     validity_table,
 )
-from rationales.stages.score_faithfulness import predictions_of
+from rationales.stages.predictions import predictions_of
 
 __all__ = [
     "FAITHFULNESS",
@@ -69,6 +70,7 @@ __all__ = [
     "stability_sentence",
     "stability_summary",
     "strata_table",
+    "summarise_responses",
     "summary_of",
     "validity_table",
     "verdict_sentences",

@@ -15,8 +15,7 @@ from rationales.figures.tables import format_interval
 from rationales.metrics.agreement import agreement_of, chance_agreement
 from rationales.paths import repository_root
 from rationales.reporting.scores import FAITHFULNESS, display_name, rows_of
-from rationales.stages.score_faithfulness import predictions_of
-from rationales.stages.self_explain import summarise_responses
+from rationales.stages.predictions import predictions_of
 from rationales.statistics.summary import fill_invalid, select, summarise
 from rationales.study import Run, Study
 from rationales.tables import read_part
@@ -177,6 +176,23 @@ def strata_table(study: Study, metrics: pd.DataFrame, run: Run) -> pd.DataFrame:
     table["value"] = [format_interval(r.estimate, r.low, r.high) + f" (n = {r.n})" for r in table.itertuples()]
     wide = table.pivot(index="name", columns="answer", values="value").reindex(list(dict.fromkeys(table["name"])))
     return wide.rename_axis("explainer").reset_index()
+
+
+def summarise_responses(responses: pd.DataFrame) -> pd.DataFrame:
+    """Per paradigm: share of valid answers, and how often answers needed repair or broke a rule."""
+    table = responses.assign(
+        # Words given without the punctuation that clings to them in the text are no sign of a bad answer.
+        repaired=responses["repairs"].map(lambda names: len(set(names) - {"punctuation"})) > 0,
+        invented=responses["words_not_in_text"].map(len) > 0,
+        too_long=responses["over_length"] > 0,
+        doubled=responses["duplicates"] > 0,
+    )
+    grouped = table.groupby("paradigm", sort=False)
+    return grouped.agg(
+        answers=("parsed", "size"), valid=("parsed", "mean"), repaired=("repaired", "mean"), invented=("invented", "mean"),
+        doubled=("doubled", "mean"), too_long=("too_long", "mean"), words_given=("given", "mean"),
+        seconds=("seconds", "mean"),
+    ).reset_index()  # fmt: skip
 
 
 def validity_table(study: Study) -> pd.DataFrame:

@@ -10,8 +10,8 @@ from rationales.examples import Example
 from rationales.metrics.selection import resolve_k
 from rationales.metrics.stability import label_instability, stability_of
 from rationales.randomness import generator_for
+from rationales.stages.predictions import predictions_of
 from rationales.stages.prepare import read_corpus
-from rationales.stages.score_faithfulness import predictions_of
 from rationales.stages.score_plausibility import scores_of
 from rationales.statistics.comparisons import mcnemar_test
 from rationales.statistics.equivalence import tost_accuracies

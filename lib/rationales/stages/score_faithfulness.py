@@ -12,7 +12,6 @@ from rationales.metrics.faithfulness import Curves, curve_ks, faithfulness_of, p
 from rationales.metrics.plausibility import average_precision
 from rationales.metrics.selection import orders
 from rationales.randomness import generator_for
-from rationales.stages.attribute import PREDICTION_ONLY
 from rationales.stages.prepare import explained_examples, read_corpus
 from rationales.stages.score_plausibility import scores_of, sizes_of
 from rationales.stages.subjects import open_engine
@@ -189,9 +188,3 @@ def recovery_rows(
                 {**identity, "operator": "swap", "metric": metric, "k": "all", "value": value, "chance": chance[metric]}
             )
     return rows
-
-
-def predictions_of(study: Study) -> pd.DataFrame:
-    """All predictions of the intact texts under the classification prompt."""
-    table = study.read("predictions", first="notebook 05_attributions")
-    return table[table["paradigm"] == PREDICTION_ONLY]

@@ -134,20 +134,3 @@ def self_explain(study: Study, run: Run, shard: int = 0) -> tuple[pd.DataFrame, 
         write_table("predictions", stated, study.part("predictions", run.name, shard, "stated"))
     write_table("explanations", explanations, study.part("explanations", run.name, "self", shard))
     return responses, explanations, stated
-
-
-def summarise_responses(responses: pd.DataFrame) -> pd.DataFrame:
-    """Per paradigm: share of valid answers, and how often answers needed repair or broke a rule."""
-    table = responses.assign(
-        # Words given without the punctuation that clings to them in the text are no sign of a bad answer.
-        repaired=responses["repairs"].map(lambda names: len(set(names) - {"punctuation"})) > 0,
-        invented=responses["words_not_in_text"].map(len) > 0,
-        too_long=responses["over_length"] > 0,
-        doubled=responses["duplicates"] > 0,
-    )
-    grouped = table.groupby("paradigm", sort=False)
-    return grouped.agg(
-        answers=("parsed", "size"), valid=("parsed", "mean"), repaired=("repaired", "mean"), invented=("invented", "mean"),
-        doubled=("doubled", "mean"), too_long=("too_long", "mean"), words_given=("given", "mean"),
-        seconds=("seconds", "mean"),
-    ).reset_index()  # fmt: skip

@@ -1,7 +1,6 @@
 """Loading a subject from a folder or a model hub, with sensible and overridable device and precision."""
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,38 +10,11 @@ from transformers.utils.logging import disable_progress_bar
 from rationales.errors import StudyError, require_known
 from rationales.subjects.base import Subject
 from rationales.subjects.causal import CausalSubject
+from rationales.subjects.checkpoint import Checkpoint
 from rationales.subjects.encoder import EncoderSubject
 
 KINDS = ("causal", "encoder")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """Where a model comes from: a folder, or a hub id with a 40-digit revision."""
-
-    path: str | None = None
-    hub_id: str | None = None
-    revision: str | None = None
-
-    def __post_init__(self):
-        if (self.path is None) == (self.hub_id is None):
-            raise StudyError("A checkpoint is either `path` (a folder) or `hub_id` with `revision`; give one of them.")
-        if self.hub_id is not None and not re.fullmatch(r"[0-9a-f]{40}", self.revision or ""):
-            raise StudyError(
-                f"Pin the hub model '{self.hub_id}' with `revision`, the 40-digit commit shown on its page, "
-                "so that the study can be repeated."
-            )
-
-    @property
-    def source(self) -> str:
-        """What transformers loads from."""
-        return self.path or self.hub_id
-
-    @property
-    def label(self) -> str:
-        """How the checkpoint is named in messages: never the path of a machine."""
-        return Path(self.path).name if self.path else f"{self.hub_id}@{self.revision[:8]}"
 
 
 def choose_device(device: str = "auto") -> torch.device:
