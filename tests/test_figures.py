@@ -531,7 +531,7 @@ def make_pairs(points):
 
 def test_measure_pair_places_points_and_names_what_it_cannot_place():
     points = {"self": (0.8, 0.3), "lime": (0.5, 0.7), "random": (0.2, 0.2), "human": (0.9, np.nan)}
-    ax = curves.plot_stability_vs_plausibility(make_pairs(points)).axes[0]
+    ax = curves.plot_measure_pair(make_pairs(points), "average_precision", "normalised_comprehensiveness").axes[0]
     assert points_of(ax) == [(0.8, 0.3), (0.5, 0.7), (0.2, 0.2)]
     assert "Without both measures: Human" in ax.get_xlabel() and "Average precision" in ax.get_xlabel()
     assert {"Self-explanation", "LIME", "Random words"} <= set(texts_of(ax))
@@ -545,13 +545,13 @@ def test_measure_pair_places_points_and_names_what_it_cannot_place():
 def test_labels_stay_apart_or_give_way_to_a_legend():
     generator = np.random.default_rng(3)
     spread = {name: tuple(generator.uniform(0.2, 0.9, 2)) for name in list(style.EXPLAINER_STYLES)[:12]}
-    ax = curves.plot_stability_vs_plausibility(make_pairs(spread)).axes[0]
+    ax = curves.plot_measure_pair(make_pairs(spread), "average_precision", "normalised_comprehensiveness").axes[0]
     if ax.get_legend() is None:
         assert len(texts_of(ax)) == 12 + 2  # and two "chance"
     assert_whole_and_apart(ax.figure)
 
     crowd = {name: (0.5 + i / 1e4, 0.5) for i, name in enumerate(style.EXPLAINER_STYLES)}
-    ax = curves.plot_stability_vs_plausibility(make_pairs(crowd)).axes[0]
+    ax = curves.plot_measure_pair(make_pairs(crowd), "average_precision", "normalised_comprehensiveness").axes[0]
     assert len(ax.get_legend().get_texts()) == len(crowd) and len(texts_of(ax)) == 2
     assert_whole_and_apart(ax.figure)
 

@@ -26,6 +26,8 @@ class Wording:
     labels: dict[str, str]
 
 
+PRIVATE_TASKS = ("medical_occupation", "hate_speech")  # real people's lives, hateful posts: texts are never shown
+
 TASKS: dict[str, dict[str, Wording]] = {
     "sentiment": {
         "en": Wording("Movie review: {0}", "Is this review positive or negative?", "of the review",

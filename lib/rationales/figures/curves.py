@@ -222,16 +222,6 @@ def plot_measure_pair(summary: pd.DataFrame, x: str, y: str, ax: Axes | None = N
     return figure
 
 
-def plot_stability_vs_plausibility(
-    summary: pd.DataFrame,
-    x: str = "average_precision",
-    y: str = "normalised_comprehensiveness",
-    ax: Axes | None = None,
-) -> Figure:
-    """Return the study's key picture, `plot_measure_pair` with plausibility across and faithfulness upwards."""
-    return plot_measure_pair(summary, x, y, ax)
-
-
 def _axes(ax: Axes | None, height: float) -> tuple[Figure, Axes]:
     if ax is not None:
         return ax.figure, ax

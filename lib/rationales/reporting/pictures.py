@@ -12,8 +12,7 @@ from rationales.reporting.views import contrast_figure_table
 from rationales.stages.prepare import explained_examples, read_corpus
 from rationales.stages.score_plausibility import scores_of
 from rationales.study import Study
-
-PRIVATE_TASKS = ("medical_occupation", "hate_speech")  # real people's lives, hateful posts: never shown
+from rationales.tasks import PRIVATE_TASKS
 
 
 def heatmap_of(
