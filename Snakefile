@@ -13,18 +13,19 @@ from shlex import quote
 
 from rationales.paths import repository_root
 from rationales.runner import code_digest, library_digest, notebook_file
-from rationales.study import BASE, load_study
+from rationales.study import BASE, RECORDED, load_study
 from rationales.tables import config_hash
 
 STUDY_FILE = config.get("study", "studies/default.yaml")
 STUDY = load_study(STUDY_FILE)
 FOLDER = str(STUDY.folder)
-RUNS = {run.name: run for run in STUDY.runs}
+RUNS = {run.name: run for run in STUDY.runs if not STUDY.is_recorded(run)}
+SOURCES = [s for s in RECORDED if any(STUDY.subjects[run.subject]["recorded"] == s for run in STUDY.runs)]
 TUNED = [name for name, run in RUNS.items() if run.tuning != BASE]
 WRITERS = [name for name, run in RUNS.items() if STUDY.is_causal(run) and STUDY.self_explanations["paradigms"]]
 SHARDS = range(STUDY.shards)
 SEVERAL_SEEDS = len({(r.corpus, r.subject, r.tuning) for r in STUDY.runs}) < len(STUDY.runs)
-COMPARABLE = bool(WRITERS)
+COMPARABLE = bool(WRITERS or SOURCES)
 COMMON = ["examples.py", "tables.py", "tasks.py", "study.py", "randomness.py"]
 MODELS = [*COMMON, "subjects", "stages/prepare.py", "stages/subjects.py", "explainers/prompts.py"]
 
@@ -88,7 +89,9 @@ def explanations_of(wildcards):
 
 EXPLANATIONS = [part("explanations", run, group, shard) for run in RUNS for group in STUDY.explainers for shard in SHARDS]
 EXPLANATIONS += [part("explanations", run, "self", shard) for run in WRITERS for shard in SHARDS]
+EXPLANATIONS += [part("explanations", "recorded", source) for source in SOURCES]
 METRICS = [part("metrics", "plausibility")] + [part("metrics", "faithfulness", run, shard) for run in RUNS for shard in SHARDS]
+METRICS += [part("metrics", "recorded", source) for source in SOURCES]
 
 RUN_NOTEBOOK = f"{quote(sys.executable)} -m rationales.runner notebook {{params.notebook}} {{log:q}} {{params.given:q}} > {{log:q}}.txt 2>&1"
 ON_GPU = quote(str(repository_root() / "workflow" / "with_gpu.sh")) + " " + RUN_NOTEBOOK  # without a GPU it only runs the command
@@ -181,7 +184,28 @@ rule attribute:
         ON_GPU
 
 
-ruleorder: self_explain > attribute
+ruleorder: recorded > self_explain > attribute
+
+
+rule recorded:
+    input:
+        [part("examples", corpus) for corpus in STUDY.corpora],
+    output:
+        part("explanations", "recorded", "{source}"),
+        part("predictions", "recorded", "{source}"),
+        part("metrics", "recorded", "{source}"),
+        f"{FOLDER}/published/{{source}}.csv",
+    wildcard_constraints:
+        source="|".join(RECORDED),
+    log:
+        log_of("recorded", "{source}"),
+    params:
+        notebook=lambda wildcards: RECORDED[wildcards.source],
+        given=lambda wildcards: json.dumps({"study": STUDY_FILE}),
+        code=lambda wildcards: code_of(RECORDED[wildcards.source], "explainers", "recorded", "metrics", "statistics", "figures"),
+        settings=config_hash([STUDY.subjects, [run.columns for run in STUDY.runs], STUDY.statistics]),
+    shell:
+        RUN_NOTEBOOK
 
 
 rule plausibility:

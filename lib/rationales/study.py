@@ -22,11 +22,16 @@ from rationales.tables import config_hash, read_table
 
 HUMAN = "human"  # the subject column of annotators compared with one another
 BASE = "base"  # the tuning of a subject that is taken as it is
+RECORDED = {  # whose published answers stand for a subject -> the notebook that reads them
+    "brandl_eberle": "12_recorded_rationales",
+    "huang": "13_recorded_word_scores",
+}
 
 DEFAULTS: dict[str, dict] = {
     "corpora": {"reader": None, "options": {}, "explain": "test", "max_items": None, "max_words": None, "train_with": None},
     "subjects": {
-        "embedded": None, "path": None, "hub_id": None, "revision": None, "kind": "auto", "prompt_style": "chat",
+        "embedded": None, "path": None, "hub_id": None, "revision": None, "recorded": None, "kind": "auto",
+        "prompt_style": "chat",
         "device": "auto", "dtype": "auto", "token_budget": 8192, "max_new_tokens": 320,
     },
     "tunings": {
@@ -121,6 +126,20 @@ class Study:
     def is_causal(self, run: Run) -> bool:
         """Whether the run's subject can write self-explanations (by the study file's `kind`)."""
         return self.subjects[run.subject]["kind"] == "causal"
+
+    def is_recorded(self, run: Run) -> bool:
+        """Whether the run's subject is a recording: its answers are read, and no model is run."""
+        return self.subjects[run.subject]["kind"] == "recorded"
+
+    def recorded_runs(self, source: str) -> list[Run]:
+        """The runs whose subjects come from one recorded source; StudyError when the study has none."""
+        require_known(source, RECORDED, "recorded source")
+        runs = [run for run in self.runs if self.subjects[run.subject]["recorded"] == source]
+        if not runs:
+            raise StudyError(
+                f"The study '{self.name}' holds no recorded answers of '{source}'; use `study: studies/recorded.yaml`."
+            )
+        return runs
 
     def checkpoint(self, subject: str) -> Checkpoint:
         """The subject's own checkpoint, before any tuning."""
@@ -249,8 +268,12 @@ def check_methods(study: Study) -> None:
 
 def check_subject(name: str, spec: dict) -> dict:
     """A subject's entry, with exactly one source."""
-    if sum(spec[source] is not None for source in ("embedded", "path", "hub_id")) != 1:
-        raise StudyError(f"The subject '{name}' needs exactly one of `embedded`, `path` and `hub_id`.")
+    if sum(spec[source] is not None for source in ("embedded", "path", "hub_id", "recorded")) != 1:
+        raise StudyError(f"The subject '{name}' needs exactly one of `embedded`, `path`, `hub_id` and `recorded`.")
+    if spec["recorded"] is not None:
+        require_known(spec["recorded"], RECORDED, "recorded source")
+        spec["kind"] = "recorded"
+        return spec
     if spec["embedded"] is not None:
         from rationales.subjects.embedded import EMBEDDED
 
@@ -269,8 +292,12 @@ def read_runs(entries: list, corpora: dict, subjects: dict, tunings: dict) -> tu
         corpus = require_known(entry.get("corpus"), corpora, "corpus of a run")
         subject = require_known(entry.get("subject"), subjects, "subject of a run")
         tuning = require_known(entry.get("tuning", BASE), [BASE, *tunings], "tuning of a run")
-        seeds = entry.get("seeds", [0])
-        runs += [Run(corpus, subject, tuning, int(seed)) for seed in ([0] if tuning == BASE else seeds)]
+        recorded = subjects[subject]["kind"] == "recorded"
+        if recorded and tuning != BASE:
+            raise StudyError(f"The recorded subject '{subject}' cannot be tuned; leave `tuning` out.")
+        # A model that is taken as it is has no training seed; a recording has a seed per sampled set of answers.
+        seeds = entry.get("seeds", [0]) if recorded or tuning != BASE else [0]
+        runs += [Run(corpus, subject, tuning, int(seed)) for seed in seeds]
     if len(set(runs)) != len(runs):
         raise StudyError("The study file names a run twice; each corpus, subject, tuning and seed may occur once.")
     return tuple(runs)
