@@ -8,7 +8,18 @@ from rationales.errors import StudyError, require_known
 from rationales.examples import Corpus
 
 CORPORA: dict[str, Callable[..., Corpus]] = {}
-READER_MODULES = ("planted", "sst", "medical_bios", "hatexplain", "eraser", "esnli", "rafola", "french", "own")
+READER_MODULES = (
+    "planted",
+    "sst",
+    "sst_word_scores",
+    "medical_bios",
+    "hatexplain",
+    "eraser",
+    "esnli",
+    "rafola",
+    "french",
+    "own",
+)
 
 
 def corpus(name: str) -> Callable:

@@ -54,6 +54,7 @@ EXPLAINER_STYLES: dict[str, ExplainerStyle] = {
     "input_x_gradient": ExplainerStyle("gradient", "<", "Input x gradient"),
     "integrated_gradients": ExplainerStyle("gradient", "v", "Integrated gradients", -0.35),
     "lrp": ExplainerStyle("propagation", ">", "LRP"),
+    "lrp_contrast": ExplainerStyle("propagation", "4", "LRP, contrastive", -0.2),
     "cp_lrp": ExplainerStyle("propagation", "8", "CP-LRP", 0.3),
     "attnlrp": ExplainerStyle("propagation", "H", "AttnLRP", -0.35),
     "attention": ExplainerStyle("attention", "d", "Attention"),

@@ -70,7 +70,8 @@ def paired_contrast(first: pd.DataFrame, second: pd.DataFrame, key: tuple, setti
             n_resamples=settings["resamples"],
         )  # fmt: skip
     else:
-        interval = mean_interval(items, generator, n_resamples=settings["resamples"])
+        # BCa fails on differences of which most are zero (its coverage falls to .82 at 10 items); t does not.
+        interval = mean_interval(items, generator, n_resamples=settings["resamples"], method="t")
     test = permutation_test(items, np.zeros_like(items), generator)
     spread = float(items.std(ddof=1)) if len(items) > 1 else np.nan
     enough = len(items) > 2 and spread > 0
