@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 import pytest
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, ttest_1samp
 from sklearn.metrics import cohen_kappa_score
 
 from rationales.errors import StudyError
@@ -27,6 +27,27 @@ def test_mean_agrees_with_scipy(method, draw):
     assert ours.estimate == pytest.approx(values.mean())
     assert (ours.low, ours.high) == pytest.approx((reference.low, reference.high), abs=tolerance)
     assert (ours.n, ours.n_undefined, ours.method, ours.note) == (60, 0, method, "")
+
+
+def test_t_interval_is_scipys_and_the_default_for_differences():
+    first, second = rng(1).standard_normal((2, 15))
+    reference = ttest_1samp(first - second, 0).confidence_interval()
+    for interval in (
+        b.t_interval(first - second),
+        b.mean_interval(first - second, rng(), method="t"),
+        b.paired_difference_interval(first, second, rng()),
+    ):
+        assert (interval.low, interval.high) == pytest.approx((reference.low, reference.high))
+        assert (interval.method, interval.n, interval.note) == ("t", 15, "")
+    narrow = ttest_1samp(first, 0).confidence_interval(0.8)
+    assert b.t_interval(np.append(first, np.nan), 0.8).low == pytest.approx(narrow.low)
+
+
+def test_few_items_carry_a_note_unless_the_method_allows_for_them():
+    values = rng(2).standard_normal(b.FEW_FOR_BOOTSTRAP - 1)
+    assert "too narrow" in b.mean_interval(values, rng()).note
+    assert b.mean_interval(values, rng(), method="t").note == ""
+    assert b.mean_interval(np.append(values, 0.1), rng()).note == ""
 
 
 def test_discrete_values_agree_with_scipy_bca():
@@ -88,7 +109,7 @@ def test_undefined_values_and_resamples_are_counted():
 
 
 @pytest.mark.parametrize("values", [[], [np.nan], [1.0], [1.0, np.nan], [2.0, 2.0], [1.0, 2.0], [0.1] * 50])
-@pytest.mark.parametrize("method", ["bca", "percentile"])
+@pytest.mark.parametrize("method", ["bca", "percentile", "t"])
 def test_degenerate_samples_carry_a_note(values, method):
     plain = b.mean_interval(np.array(values), rng(), method=method)
     crossed = b.crossed_mean_interval(np.array(values), np.arange(len(values)), np.arange(len(values)) % 2, rng())

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from statsmodels.stats.multitest import multipletests
 
 from rationales.errors import StudyError
 from rationales.statistics.families import adjust_families, holm
@@ -21,7 +22,14 @@ def test_nan_is_no_test():
     assert np.isnan(holm(np.array([np.nan]))).all() and holm(np.array([])).shape == (0,)
 
 
-@settings(max_examples=25, deadline=None)  # statsmodels collects garbage in every call
+def test_holm_equals_statsmodels():
+    generator = np.random.default_rng(0)
+    for _ in range(10):
+        p_values = np.round(generator.random(9) ** 3, 2)  # with ties
+        assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
+
+
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_lies_between_the_plain_and_the_bonferroni_value(p_values):
     p_values = np.array(p_values)

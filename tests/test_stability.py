@@ -14,6 +14,7 @@ from rationales.metrics.agreement import top_k_jaccard
 from rationales.metrics.stability import (
     correlation_with_mean,
     correlation_with_mean_curve,
+    correlation_with_mean_interval,
     half_correlation,
     label_instability,
     mean_pairwise_correlation,
@@ -135,6 +136,20 @@ def test_correlation_with_mean_equals_numpy_without_ties():
         top = (np.argsort(np.argsort(-scores, axis=1), axis=1) < k).astype(float)
         z = [np.arctanh(pearsonr(top[i], np.delete(top, i, axis=0).mean(axis=0)).statistic) for i in range(8)]
         assert value == pytest.approx(np.tanh(np.mean(z)))
+
+
+def test_published_interval_of_correlation_with_mean():
+    scores = np.random.default_rng(8).normal(size=(6, 12)) + np.linspace(0, 2, 12)
+    sets = np.array([np.isin(np.arange(12), np.argsort(-row)[:4]) for row in scores], dtype=float)
+    z = np.arctanh([pearsonr(sets[i], np.delete(sets, i, axis=0).mean(axis=0)).statistic for i in range(6)])
+    half = 2 * np.std(z, ddof=1) / np.sqrt(6)
+    expected = np.tanh([z.mean(), z.mean() - half, z.mean() + half])
+    assert correlation_with_mean_interval(scores, 4) == pytest.approx(tuple(expected))
+    assert correlation_with_mean_interval(scores, 4)[0] == pytest.approx(correlation_with_mean(scores, 4))
+    value, low, high = correlation_with_mean_interval(scores[:2], 4)  # two seeds: the same correlation twice
+    assert value == pytest.approx(correlation_with_mean(scores[:2], 4)) and np.isnan([low, high]).all()
+    assert np.isnan(correlation_with_mean_interval(scores[:1], 4)).all()
+    assert np.isnan(correlation_with_mean_interval(scores, 12)).all()
 
 
 def test_correlation_with_mean_of_a_tied_seed_is_its_mean_over_tie_orders():

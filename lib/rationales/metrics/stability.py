@@ -170,23 +170,41 @@ def correlation_with_mean(scores: ArrayLike, k: int) -> float:
     Correlations beyond 1 - 1e-9 count as that, to keep z finite. Seeds whose others have a constant mean are left out.
     NaN for one seed, for k = n_words, and when no seed is left.
     """
+    z = _fisher_z_with_others(scores, k)
+    return float(np.tanh(z.mean())) if z.size else NAN
+
+
+def correlation_with_mean_interval(scores: ArrayLike, k: int) -> tuple[float, float, float]:
+    """Return (MCWME, low, high) with the interval of Bogaert et al. 2026: mean z +- 2 standard errors, turned back.
+
+    It treats the seeds' values as independent, although each seed is also in the mean of the others; the jackknife
+    of `rationales.statistics.seeds` does not. low and high are NaN with fewer than three defined seeds: the values of
+    two seeds are one and the same correlation.
+    """
+    z = _fisher_z_with_others(scores, k)
+    if z.size < 3:
+        return (float(np.tanh(z.mean())) if z.size else NAN), NAN, NAN
+    half = 2 * z.std(ddof=1) / np.sqrt(z.size)
+    low, value, high = np.tanh([z.mean() - half, z.mean(), z.mean() + half])
+    return float(value), float(low), float(high)
+
+
+def _fisher_z_with_others(scores: ArrayLike, k: int) -> np.ndarray:
+    """Fisher's z of each defined seed's correlation with the mean of the others, as `correlation_with_mean` says."""
     matrix = require_seed_scores(scores)
     n_seeds, n_words = matrix.shape
     k = require_k(k, n_words, at_least=1)
     if n_seeds < 2 or k == n_words:
-        return NAN
+        return np.zeros(0)
     inclusion = np.array([inclusion_probabilities(row, k) for row in matrix])
     others = (inclusion.sum(axis=0) - inclusion) / (n_seeds - 1)
     # Both have the mean k / n, and the norm of every centred 0/1 vector with k ones is known.
     centred = others - k / n_words
     norms = np.linalg.norm(centred, axis=1)
     defined = norms > 1e-12
-    if not defined.any():
-        return NAN
     products = ((inclusion - k / n_words) * centred).sum(axis=1)[defined]
     correlations = products / (norms[defined] * np.sqrt(k * (1 - k / n_words)))
-    limited = np.clip(correlations, -LARGEST_CORRELATION, LARGEST_CORRELATION)
-    return float(np.tanh(np.arctanh(limited).mean()))
+    return np.arctanh(np.clip(correlations, -LARGEST_CORRELATION, LARGEST_CORRELATION))
 
 
 def correlation_with_mean_curve(scores: ArrayLike, ks: Iterable[int]) -> np.ndarray:

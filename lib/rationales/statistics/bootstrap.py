@@ -2,6 +2,22 @@
 
 Every interval comes back as an `Interval`, also for empty or constant samples; `note` then says what is wrong.
 Resampling is done through counts: how often each item is drawn, times the values, as one matrix product.
+
+Where the methods hold, by simulation (coverage of nominal 95 % intervals of a mean, 4,000 samples each):
+
+| values                                  | method     | n = 10 | 20  | 30  | 50  | 100 |
+| normal                                  | t          | .95 | .95 | .95 | .95 | .95 |
+|                                         | percentile | .90 | .93 | .94 | .94 | .94 |
+|                                         | bca        | .89 | .92 | .94 | .94 | .94 |
+| skewed scores in [0, 1], beta(.5, 2)    | t          | .91 | .93 | .94 | .94 | .94 |
+|                                         | percentile | .88 | .92 | .93 | .93 | .94 |
+|                                         | bca        | .90 | .93 | .94 | .94 | .95 |
+| differences, 60 % zeros, else normal    | t          | .99 | .96 | .96 | .95 | .96 |
+|                                         | percentile | .91 | .90 | .92 | .93 | .94 |
+|                                         | bca        | .82 | .84 | .88 | .90 | .94 |
+
+So: "t" for paired differences, at any n; "bca" for the mean of one score from n = 20 on, where it stays within the range
+of the values; neither bootstrap below 20 items, which `note` says.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,14 +25,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.stats import norm
+from scipy.stats import norm, t
 from statsmodels.stats.proportion import proportion_confint
 
 from rationales.errors import StudyError, require_known
 from rationales.statistics._labels import encode_labels
 
 Method = Literal["bca", "percentile"]
-FEW_ITEMS = 10  # below this a bootstrap interval is visibly too narrow
+MeanMethod = Literal["bca", "percentile", "t"]
+FEW_ITEMS = 10  # below this equal values say little
+FEW_FOR_BOOTSTRAP = 20  # below this a bootstrap interval covers 80 to 93 % in place of 95 %
 FEW_SEEDS = 5
 CELLS_PER_BLOCK = 4_000_000  # resamples x items held at once, about 64 MB with their counts
 
@@ -44,14 +62,37 @@ def mean_interval(
     generator: np.random.Generator,
     n_resamples: int = 2000,
     level: float = 0.95,
-    method: Method = "bca",
+    method: MeanMethod = "bca",
 ) -> Interval:
-    """Return the mean of `values` (n,) with its bootstrap interval by item (Efron 1987 for "bca").
+    """Return the mean of `values` (n,) with its interval by item: bootstrap (Efron 1987 for "bca") or Student's "t".
 
-    NaN values are undefined: they are left out and counted.
+    NaN values are undefined: they are left out and counted. For differences, and below 20 items, use "t".
     """
     values = _one_dimensional(values)
+    if method == "t":
+        return t_interval(values, level)
     return statistic_interval(values[:, None], _first_mean, generator, n_resamples, level, method, averaged=True)
+
+
+def t_interval(values: np.ndarray, level: float = 0.95) -> Interval:
+    """Return the mean of `values` (n,) with Student's interval, mean +- t s / sqrt(n); NaN values are left out.
+
+    Unlike a bootstrap it can reach beyond the range of the values.
+    """
+    _check(1, level, "percentile")
+    values = _one_dimensional(values)
+    defined = values[~np.isnan(values)]
+    n, undefined = len(defined), len(values) - len(defined)
+    if n < 2:
+        why = "One item gives no interval." if n else "There is no defined value to average."
+        return Interval(float(defined[0]) if n else np.nan, np.nan, np.nan, n, "none", why, undefined, level)
+    mean = float(defined.mean())
+    if np.ptp(defined) == 0:
+        note = "All items are equal, so the interval has no width; for a share, use `share_interval`."
+        return Interval(mean, mean, mean, n, "t", note, undefined, level)
+    half = float(t.ppf((1 + level) / 2, n - 1) * defined.std(ddof=1) / np.sqrt(n))
+    note = f"Only {n} items: the interval holds for roughly normal values only." if n < FEW_ITEMS else ""
+    return Interval(mean, mean - half, mean + half, n, "t", note, undefined, level)
 
 
 def _first_mean(means: np.ndarray) -> np.ndarray:
@@ -93,7 +134,7 @@ def statistic_interval(
         return Interval(estimate, estimate, estimate, n, method, note, undefined, level)
     blocks = (statistic(counts @ columns / divisor) for counts in draw_counts(n, n_resamples, generator))
     resampled = np.concatenate([np.atleast_1d(block) for block in blocks])
-    notes = [f"Only {n} items: the interval is likely too narrow."] if n < FEW_ITEMS else []
+    notes = [f"Only {n} items: the interval is likely too narrow."] if n < FEW_FOR_BOOTSTRAP else []
     left_out = (columns.sum(axis=0) - columns) / (n - 1 if averaged else 1)
     low, high, used, note = _interval_of(resampled, estimate, statistic(left_out) if method == "bca" else None, level)
     return Interval(estimate, low, high, n, used, " ".join([*notes, *note]), undefined, level)
@@ -124,11 +165,12 @@ def paired_difference_interval(
     generator: np.random.Generator,
     n_resamples: int = 2000,
     level: float = 0.95,
-    method: Method = "bca",
+    method: MeanMethod = "t",
 ) -> Interval:
     """Return the mean of first - second over the same items (n,), with its interval.
 
-    A pair with a NaN on either side is left out and counted.
+    A pair with a NaN on either side is left out and counted. "t" by default: with many zeros and heavy tails, as
+    differences of scores have, a bootstrap of 30 items covers 88 to 92 % (see the table of this module).
     """
     return mean_interval(paired_differences(first, second), generator, n_resamples, level, method)
 
@@ -145,8 +187,10 @@ def crossed_mean_interval(
 
     items, seeds: labels (rows,). Items and seeds are drawn independently and each row counts as often as the product
     of both draws (Owen 2007, the pigeonhole bootstrap). Cells may be missing, NaN (counted) or repeated; each row
-    weighs the same. It errs wide where item-by-seed noise dominates and narrow where there are few seeds.
-    `n` counts the rows used.
+    weighs the same. `n` counts the rows used.
+    It errs wide where item-by-seed noise dominates and narrow where there are few seeds: where seeds vary as much as
+    items, 95 % intervals over 60 items covered 65 % with 2 seeds, 80 % with 3, 86 % with 5, 91 % with 10 and 94 % with
+    20 (simulated). Below 20 seeds use `crossed.crossed_t_interval`.
     """
     _check(n_resamples, level, "percentile")
     values, items, seeds = _one_dimensional(values), np.asarray(items), np.asarray(seeds)
@@ -178,7 +222,7 @@ def crossed_mean_interval(
     notes = []
     if n_seeds < FEW_SEEDS:
         notes.append(f"Only {n_seeds} seed(s): the interval understates what other seeds would change.")
-    if n_items < FEW_ITEMS:
+    if n_items < FEW_FOR_BOOTSTRAP:
         notes.append(f"Only {n_items} item(s): the interval is likely too narrow.")
     low, high, used, note = _interval_of(np.concatenate(resampled), estimate, None, level)
     return Interval(estimate, low, high, n, used, " ".join([*notes, *note]), undefined, level)

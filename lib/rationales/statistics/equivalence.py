@@ -109,7 +109,7 @@ def tost_accuracies(
     lower_p = norm.sf(paired_score(only_first, only_second, n, -margin))
     upper_p = norm.cdf(paired_score(only_first, only_second, n, margin))
     p = float(max(lower_p, upper_p))
-    low, high = _score_interval(only_first, only_second, n, alpha)
+    low, high = paired_score_interval(only_first, only_second, n, alpha)
     return Equivalence(difference, low, high, p, margin, p < alpha, n, "tost_score", "", undefined)
 
 
@@ -129,8 +129,11 @@ def paired_score(only_first: int, only_second: int, n: int, delta: float) -> flo
     return float(distance / np.sqrt(variance))
 
 
-def _score_interval(only_first: int, only_second: int, n: int, alpha: float) -> tuple[float, float]:
-    """Return the differences at which the score statistic is +-z, by root finding between the estimate and +-1."""
+def paired_score_interval(only_first: int, only_second: int, n: int, alpha: float) -> tuple[float, float]:
+    """Return the 1 - 2 alpha interval of a difference of paired shares: where Tango's score statistic is +-z.
+
+    only_first, only_second: items that only one of them has, of n. By root finding between the estimate and +-1.
+    """
     z, difference = norm.ppf(1 - alpha), (only_first - only_second) / n
     edge = 1 - 1e-9
     bounds = []

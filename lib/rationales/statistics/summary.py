@@ -7,7 +7,7 @@ import pandas as pd
 
 from rationales.errors import StudyError
 from rationales.randomness import generator_for
-from rationales.statistics.bootstrap import crossed_mean_interval, mean_interval
+from rationales.statistics.bootstrap import Interval, crossed_mean_interval, mean_interval, share_interval
 
 # Metrics for which an explanation that could not be read counts as an empty one, of value 0.
 ZERO_WHEN_EMPTY = ("f1", "iou", "recall", "comprehensiveness", "normalised_comprehensiveness", "flip_rate")
@@ -27,8 +27,10 @@ def select(metrics: pd.DataFrame, metric: str, k: str = "all", operator: str | N
 def summarise(rows: pd.DataFrame, by: Sequence[str], resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
     """Mean and 95 % interval of `value` per group of `by`, with chance and counts.
 
+    One seed: the item is drawn; BCa bootstrap, or Wilson's interval where all values are 0 and 1. Several: items and seeds
+    are drawn; percentile bootstrap, which is too narrow below 20 seeds (see `crossed_mean_interval`).
     Columns besides `by`: estimate, low, high, chance (mean over the same rows, NaN where there is none), n (items),
-    n_seeds, n_undefined (rows whose value is not defined), note. With several seeds, items and seeds are both resampled.
+    n_seeds, n_undefined (rows whose value is not defined), note.
     Each group has a random generator of its own, so the result does not depend on which groups are asked for.
     """
     results = []
@@ -41,7 +43,7 @@ def summarise(rows: pd.DataFrame, by: Sequence[str], resamples: int = 2000, seed
             )
         else:
             items = group.groupby("example_id", sort=False)["value"].mean()  # several rows of an item: its annotators
-            interval = mean_interval(items.to_numpy(dtype=float), generator, n_resamples=resamples, method="percentile")
+            interval = _item_interval(items.to_numpy(dtype=float), generator, resamples)
         defined = ~np.isnan(values)
         results.append(
             {
@@ -57,6 +59,14 @@ def summarise(rows: pd.DataFrame, by: Sequence[str], resamples: int = 2000, seed
             }
         )
     return pd.DataFrame(results)
+
+
+def _item_interval(values: np.ndarray, generator: np.random.Generator, resamples: int) -> Interval:
+    """The interval of a mean over items; Wilson's for shares, which has a width also when all values are equal."""
+    defined = values[~np.isnan(values)]
+    if len(defined) and np.isin(defined, (0, 1)).all():
+        return share_interval(values)
+    return mean_interval(values, generator, n_resamples=resamples)
 
 
 def fill_invalid(rows: pd.DataFrame, skipped: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -1,0 +1,221 @@
+"""Variance components of any number of crossed random factors, with intervals: item, seed, repeat, paraphrase, ...
+
+The model is value = mean + one random effect per factor + residual, fitted by restricted maximum likelihood to a long
+table with gaps. `mixed.variance_share` gives moment estimates of the same components without intervals, at any
+size; `mixed.fit_crossed` compares conditions over items and seeds. The factor with most levels is eliminated
+in closed form, the others together may have a few hundred levels.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import brentq, minimize
+from scipy.stats import chi2
+
+from rationales.errors import StudyError
+from rationales.statistics._labels import encode_labels
+from rationales.statistics.mixed import variance_share
+
+COLUMNS = ["factor", "levels", "variance", "low", "high", "share", "note"]
+MOST_DENSE_LEVELS = 600  # of all factors but the largest; a dense matrix of this size is factored at each step
+SMALLEST_LOG, LARGEST_LOG = -16.0, 12.0  # of a variance relative to that of all values
+FEW_LEVELS = 5
+
+
+def variance_components(
+    values: np.ndarray, factors: Mapping[str, np.ndarray], level: float = 0.95, intervals: bool = True
+) -> pd.DataFrame:
+    """Return the variance that each random factor and the residual add to values (rows,), with intervals.
+
+    factors: name -> labels (rows,), crossed or nested, main effects only: make a label of a pair for an interaction,
+    such as item and seed together where there are repeats. One row per factor and "residual", columns COLUMNS:
+    variance (restricted maximum likelihood, at least 0), low and high (profile likelihood, which covered 93 to 95 % in
+    simulations of 30 items, 5 seeds and 3 paraphrases; low is 0 where the data do not exclude it), share (of the sum), levels, note. `intervals=False` leaves low and high NaN and takes a fraction of
+    the time. NaN values are left out; `attrs["n_undefined"]` counts them.
+
+    A factor with one level, with one row per level, or with the levels of an earlier factor has NaN and a note, and the
+    others are estimated without it: their variance then holds what it cannot tell apart. All NaN, with a note, when
+    the values do not vary or the rest of the design cannot be told apart either. Raises StudyError for infinite
+    values, labels that do not fit, or factors with too many levels.
+    """
+    values = np.asarray(values, dtype=float)
+    labels = {str(name): np.asarray(side) for name, side in factors.items()}
+    if values.ndim != 1 or any(side.shape != values.shape for side in labels.values()):
+        raise StudyError("Values and the labels of each factor must have one entry per row.")
+    if np.isinf(values).any() or not 0 < level < 1:
+        raise StudyError("Variance components need finite or NaN values and a level between 0 and 1.")
+    defined = ~np.isnan(values)
+    values = values[defined]
+    coded = {name: encode_labels(side[defined], name) for name, side in labels.items()}
+    table = pd.DataFrame({"factor": [*coded, "residual"], "levels": [*(n for _, n in coded.values()), len(values)]})
+    table = table.assign(variance=np.nan, low=np.nan, high=np.nan, share=np.nan, note="")[COLUMNS]
+    table.attrs["n_undefined"] = int((~defined).sum())
+    if len(values) < 2 or np.ptp(values) <= 1e-12 * np.abs(values).max():
+        return table.assign(note="There is no variance to split.")
+    notes = _not_estimable(coded, len(values))
+    kept = [name for name in coded if name not in notes]
+    moments = variance_share(values, {name: coded[name][0] for name in kept})
+    if moments["variance"].isna().any():
+        return table.assign(note="The factors cannot be told apart: together, some determine another one.")
+    scale = values.var()
+    problem = _Likelihood((values - values.mean()) / np.sqrt(scale), [coded[name] for name in kept])
+    start = np.log(np.maximum(moments["variance"].to_numpy(dtype=float) / scale, 1e-4))
+    best, least = problem.minimise(start)
+    for position, name in enumerate([*kept, "residual"]):
+        row = table.index[table["factor"] == name][0]
+        variance = _relative(best[position])
+        table.loc[row, "variance"] = variance * scale
+        if name != "residual" and table.loc[row, "levels"] < FEW_LEVELS:
+            notes[name] = f"Only {table.loc[row, 'levels']} levels: known roughly."
+        if intervals:
+            low, high = _profile_interval(problem, position, best, least, level)
+            table.loc[row, ["low", "high"]] = [low * scale, high * scale]
+    table["share"] = table["variance"] / table["variance"].sum()
+    table["note"] = [notes.get(name, "") for name in table["factor"]]
+    return table
+
+
+def _not_estimable(coded: Mapping[str, tuple[np.ndarray, int]], n: int) -> dict[str, str]:
+    """Return a sentence for each factor whose variance cannot be estimated."""
+    notes: dict[str, str] = {}
+    for name, (codes, levels) in coded.items():
+        if levels < 2:
+            notes[name] = f"There is one {name} only, so its variance cannot be estimated."
+            continue
+        if levels == n:
+            notes[name] = f"Each {name} has one row only, so its variance is part of the residual."
+            continue
+        for other, (other_codes, other_levels) in coded.items():
+            if other == name:
+                break
+            if other not in notes and levels == other_levels == len(np.unique(codes * other_levels + other_codes)):
+                notes[name] = f"Each {name} is one {other}, so its variance is part of that of the {other}."
+                break
+    return notes
+
+
+class _Likelihood:
+    """Restricted likelihood of crossed variances: -2 log, up to a constant, at logs (factors + 1,), residual last.
+
+    V / residual = I + sum of ratio x Z Z'. The largest factor is eliminated level by level; the other effects follow
+    by the Woodbury identity on one dense matrix. Nothing of size rows x levels is formed.
+    """
+
+    def __init__(self, values: np.ndarray, coded: list[tuple[np.ndarray, int]]):
+        self.n, self.n_factors = len(values), len(coded)
+        order = sorted(range(self.n_factors), key=lambda number: -coded[number][1])
+        self.largest = order[0] if order else None
+        rest = [number for number in range(self.n_factors) if number != self.largest]
+        sizes = [coded[number][1] for number in rest]
+        if sum(sizes) > MOST_DENSE_LEVELS:
+            raise StudyError(
+                f"All factors but the largest have {sum(sizes)} levels together, more than {MOST_DENSE_LEVELS}; "
+                "leave one out, or use `variance_share`."
+            )
+        self.owner = np.repeat(rest, sizes).astype(int)  # which factor each dense column belongs to
+        offsets = np.cumsum([2, *sizes])[:-1]
+        # Cross-products of [1, y, indicators of the smaller factors], and their sums within the largest factor.
+        columns = [(np.zeros(self.n, dtype=int), np.ones(self.n)), (np.ones(self.n, dtype=int), values)]
+        columns += [(coded[number][0] + offset, np.ones(self.n)) for number, offset in zip(rest, offsets, strict=True)]
+        width = 2 + sum(sizes)
+        self.products = np.zeros((width, width))
+        for place, weight in columns:
+            for other_place, other_weight in columns:
+                cell = np.bincount(place * width + other_place, weight * other_weight, width * width)
+                self.products += cell.reshape(width, width)
+        codes, levels = coded[self.largest] if order else (np.zeros(self.n, dtype=int), 1)
+        self.sums = sum(
+            np.bincount(codes * width + place, weight, levels * width).reshape(levels, width)
+            for place, weight in columns
+        )
+        self.level_sizes = np.bincount(codes, minlength=levels).astype(float)
+
+    def deviance(self, logs: np.ndarray) -> float:
+        """Return -2 log restricted likelihood at the logs of the variances."""
+        residual = float(np.exp(logs[-1]))
+        ratios = np.array([_relative(log) for log in logs[:-1]]) / residual
+        largest = 0.0 if self.largest is None else ratios[self.largest]
+        shrink = largest / (1 + largest * self.level_sizes)
+        inner = self.products - self.sums.T @ (shrink[:, None] * self.sums)
+        log_det = float(np.sum(np.log1p(largest * self.level_sizes)))
+        reduced = inner[:2, :2]
+        if len(self.owner):
+            root = np.sqrt(ratios[self.owner])
+            dense = root[:, None] * inner[2:, 2:] * root
+            dense[np.diag_indices_from(dense)] += 1
+            lower = np.linalg.cholesky(dense)
+            half = np.linalg.solve(lower, root[:, None] * inner[2:, :2])
+            reduced = reduced - half.T @ half
+            log_det += 2 * float(np.sum(np.log(np.diag(lower))))
+        rest = max(reduced[1, 1] - reduced[0, 1] ** 2 / reduced[0, 0], 1e-300)
+        return (self.n - 1) * np.log(residual) + log_det + np.log(reduced[0, 0]) + rest / residual
+
+    def minimise(
+        self, start: np.ndarray, fixed: int | None = None, tolerance: float = 1e-12
+    ) -> tuple[np.ndarray, float]:
+        """Return (logs, deviance) at the minimum; `fixed` keeps its value of `start`."""
+        free = [number for number in range(len(start)) if number != fixed]
+        if not free:
+            return np.array(start, dtype=float), self.deviance(start)
+
+        def at(logs: np.ndarray) -> np.ndarray:
+            full = np.array(start, dtype=float)
+            full[free] = logs
+            return full
+
+        fit = minimize(
+            lambda logs: self.deviance(at(logs)),
+            np.clip(start, SMALLEST_LOG + 1, LARGEST_LOG)[free],
+            bounds=[(SMALLEST_LOG, LARGEST_LOG)] * len(free),
+            method="L-BFGS-B",
+            options={"ftol": tolerance, "gtol": 1e-5, "eps": 1e-6},
+        )
+        logs, least = at(fit.x), float(fit.fun)
+        # A component near 0 lies on a plateau of the log scale; 0 itself may be better, and then is the answer.
+        for number in free:
+            if number < self.n_factors and logs[number] > SMALLEST_LOG:
+                without = logs.copy()
+                without[number] = SMALLEST_LOG
+                value = self.deviance(without)
+                if value <= least + 1e-7:
+                    logs, least = without, value
+        return logs, least
+
+
+def _relative(log: float) -> float:
+    """The variance at a log; exactly 0 at the lower end."""
+    return 0.0 if log <= SMALLEST_LOG else float(np.exp(log))
+
+
+def _profile_interval(
+    problem: _Likelihood, position: int, best: np.ndarray, least: float, level: float
+) -> tuple[float, float]:
+    """Return the variances at which the deviance, minimised over the others, has risen by the chi-square quantile."""
+    rise, warm = float(chi2.ppf(level, 1)), best
+    known: dict[float, float] = {best[position]: -rise}
+
+    def gap(log: float) -> float:
+        nonlocal warm
+        if log not in known:  # a second search from another start could end a little apart
+            start = warm.copy()
+            start[position] = log
+            warm, value = problem.minimise(start, fixed=position, tolerance=1e-9)
+            known[log] = value - least - rise
+        return known[log]
+
+    bounds = []
+    for step, end in ((-1.0, SMALLEST_LOG), (1.0, LARGEST_LOG)):
+        warm, inside = best, best[position]
+        if inside <= SMALLEST_LOG:
+            if step < 0:
+                bounds.append(0.0)
+                continue
+            step = 8.0  # from 0 to where a variance begins to matter
+        outside = float(np.clip(inside + step, SMALLEST_LOG, LARGEST_LOG))
+        while gap(outside) < 0 and outside != end:
+            step *= 2
+            inside, outside = outside, float(np.clip(outside + step, SMALLEST_LOG, LARGEST_LOG))
+        found = brentq(gap, inside, outside, xtol=0.01) if gap(outside) >= 0 else end
+        bounds.append(_relative(found))
+    return bounds[0], bounds[1]
