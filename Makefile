@@ -28,8 +28,9 @@ install: ## make the virtual environment, or bring it up to date; the commands b
 study: install ## run a study from corpora to report; a second call does only what is missing or out of date
 	$(python) -m rationales.study run "$(STUDY)" --jobs "$(JOBS)"
 
+# Two processes, a file each at a time, one thread each: the tests are many small models and wait for nobody.
 test: install ## run the tests
-	$(python) -m pytest $(TESTS) $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(python) -m pytest --numprocesses 2 --dist loadfile $(TESTS) $(PYTEST_ARGS)
 
 subjects: install ## make the embedded subjects again, in the place of the shipped ones (over an hour on two cores)
 	$(python) -m rationales.runner notebook 02_embedded_subjects data/runs/subjects.ipynb \

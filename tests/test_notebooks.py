@@ -40,7 +40,7 @@ def home(tmp_path_factory):
     folder = tmp_path_factory.mktemp("notebooks")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RATIONALES_HOME", str(folder))
-        patch.setenv("OMP_NUM_THREADS", "2")
+        patch.setenv("OMP_NUM_THREADS", "1")
         yield folder
 
 
