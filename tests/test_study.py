@@ -43,6 +43,24 @@ def test_runs_are_expanded_over_seeds_and_base_has_one():
         study.run_of("planted_sentiment", "tiny-llama", "tuned", 5)
 
 
+def test_a_number_of_seeds_means_as_many_from_zero(tmp_path):
+    study = load_study(written(tmp_path, lambda s: s["runs"][-1].update(seeds=4)))
+    assert [run.seed for run in study.runs[-4:]] == [0, 1, 2, 3]
+
+
+def test_recorded_subjects_have_sampling_seeds_and_cannot_be_tuned(tmp_path):
+    change = lambda s: s["subjects"].update({"gpt": {"recorded": "huang"}})  # noqa: E731
+    run = {"corpus": "planted_sentiment", "subject": "gpt", "seeds": [28, 79]}
+    study = load_study(written(tmp_path, lambda s: [change(s), s["runs"].append(run)]))
+    assert [r.seed for r in study.recorded_runs("huang")] == [28, 79] and study.is_recorded(study.runs[-1])
+    with pytest.raises(StudyError, match="no recorded answers of 'brandl_eberle'"):
+        study.recorded_runs("brandl_eberle")
+    with pytest.raises(StudyError, match="cannot be tuned"):
+        load_study(written(tmp_path, lambda s: [change(s), s["runs"].append({**run, "tuning": "tuned"})]))
+    with pytest.raises(StudyError, match="Unknown recorded source 'hwang'"):
+        load_study(written(tmp_path, lambda s: s["subjects"].update({"gpt": {"recorded": "hwang"}})))
+
+
 @pytest.mark.parametrize(
     "change, words",
     [

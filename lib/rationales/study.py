@@ -22,6 +22,8 @@ from rationales.tables import config_hash, read_table
 
 HUMAN = "human"  # the subject column of annotators compared with one another
 BASE = "base"  # the tuning of a subject that is taken as it is
+METHODS = ("full", "lora", "qlora")
+SEED_PARTS = ("initialisation", "order", "dropout")  # what a training seed draws
 RECORDED = {  # whose published answers stand for a subject -> the notebook that reads them
     "brandl_eberle": "12_recorded_rationales",
     "huang": "13_recorded_word_scores",
@@ -36,8 +38,10 @@ DEFAULTS: dict[str, dict] = {
     },
     "tunings": {
         "method": "full", "epochs": 3, "learning_rate": 5e-4, "batch_size": 16, "train_items": None, "lora_rank": 8,
-        "warmup_share": 0.06, "weight_decay": 0.01,
+        "lora_dropout": 0.0, "warmup_share": 0.06, "weight_decay": 0.01, "micro_batch": None,
+        "vary": list(SEED_PARTS), "keep_epochs": False, "early_stopping": None,
     },
+    "epochs": {"items": 40, "paradigms": [], "explainers": []},
     "self_explanations": {"paradigms": [], "repeats": 1, "glued_phrases": "split"},
     "faithfulness": {
         "operators": ["delete", "mask"], "fractions": [0.01, 0.05, 0.1, 0.2, 0.5], "tie_orders": 4, "full_curve": 24,
@@ -85,6 +89,7 @@ class Study:
     explainers: dict[str, list[tuple[str, dict]]]
     self_explanations: dict
     faithfulness: dict
+    epochs: dict
     statistics: dict
 
     @property
@@ -209,7 +214,7 @@ def load_study(path: str | Path) -> Study:
     if not isinstance(text, dict):
         raise StudyError(f"The study file '{file.name}' must be a mapping; see studies/default.yaml.")
     known = {"study", "title", "seed", "shards", "corpora", "subjects", "tunings", "runs", "explainers",
-             "self_explanations", "faithfulness", "statistics"}  # fmt: skip
+             "self_explanations", "faithfulness", "epochs", "statistics"}  # fmt: skip
     if unknown := sorted(set(text) - known):
         raise StudyError(
             f"The study file '{file.name}' has an unknown entry '{unknown[0]}'; known: {', '.join(sorted(known))}."
@@ -233,8 +238,8 @@ def load_study(path: str | Path) -> Study:
             require_known(corpus["train_with"], text["corpora"], "corpus to train with")
     subjects = {key: check_subject(key, fill("subjects", key, value)) for key, value in text["subjects"].items()}
     tunings = {key: fill("tunings", key, value) for key, value in (text.get("tunings") or {}).items()}
-    for tuning in tunings.values():
-        require_known(tuning["method"], ("full", "lora"), "tuning method")
+    for key, tuning in tunings.items():
+        check_tuning(key, tuning)
     self_explanations = fill("self_explanations", "self_explanations", text.get("self_explanations"))
     for paradigm in self_explanations["paradigms"]:
         parse_paradigm(paradigm)
@@ -250,6 +255,7 @@ def load_study(path: str | Path) -> Study:
         explainers=read_explainers(text.get("explainers")),
         self_explanations=self_explanations,
         faithfulness=faithfulness,
+        epochs=read_epochs(text.get("epochs"), tunings),
         statistics=fill("statistics", "statistics", text.get("statistics")),
     )
 
@@ -259,7 +265,7 @@ def check_methods(study: Study) -> None:
     from rationales.explainers.registry import check_explainer
     from rationales.subjects.engine import OPERATORS
 
-    for entries in study.explainers.values():
+    for entries in [*study.explainers.values(), study.epochs["explainers"]]:
         for name, options in entries:
             check_explainer(name, options)
     for operator in [*study.faithfulness["operators"], *study.faithfulness["full_curve_operators"]]:
@@ -283,6 +289,40 @@ def check_subject(name: str, spec: dict) -> dict:
     return spec
 
 
+def check_tuning(name: str, options: dict) -> None:
+    """StudyError for a tuning that cannot be carried out, whatever the subject."""
+    require_known(options["method"], METHODS, "tuning method")
+    for entry in ("epochs", "batch_size", "micro_batch", "early_stopping", "lora_rank", "train_items"):
+        value = options[entry]
+        optional = DEFAULTS["tunings"][entry] is None
+        if not (value is None and optional) and (type(value) is not int or value < 1):
+            raise StudyError(f"`tunings: {name}: {entry}` is {value!r}; give a whole number of at least 1.")
+    if options["micro_batch"] and options["batch_size"] % options["micro_batch"]:
+        raise StudyError(
+            f"`tunings: {name}` has batches of {options['batch_size']}, which cannot be worked off in parts of "
+            f"{options['micro_batch']}; choose a `micro_batch` that divides `batch_size`."
+        )
+    if not isinstance(options["vary"], list) or len(set(options["vary"])) < len(options["vary"]):
+        raise StudyError(f"`tunings: {name}: vary` must be a list of some of {', '.join(SEED_PARTS)}, each once.")
+    for part in options["vary"]:
+        require_known(part, SEED_PARTS, "part of training that a seed draws")
+
+
+def read_epochs(given: dict | None, tunings: dict) -> dict:
+    """The section `epochs`, with its explainers as (name, options); no explainer means that nothing is traced."""
+    section = fill("epochs", "epochs", given)
+    section["explainers"] = read_explainers({"epochs": section["explainers"]})["epochs"]
+    for paradigm in section["paradigms"]:
+        parse_paradigm(paradigm)
+    if type(section["items"]) is not int or section["items"] < 1:
+        raise StudyError(f"`epochs: items` is {section['items']!r}; give a whole number of at least 1.")
+    if section["paradigms"] and not section["explainers"]:
+        raise StudyError("`epochs` names paradigms but no `explainers`, so that nothing would be traced; name some.")
+    if section["explainers"] and not any(tuning["keep_epochs"] for tuning in tunings.values()):
+        raise StudyError("`epochs` needs a tuning with `keep_epochs: true`, whose checkpoints can be traced.")
+    return section
+
+
 def read_runs(entries: list, corpora: dict, subjects: dict, tunings: dict) -> tuple[Run, ...]:
     """The runs of a study file, expanded over their seeds."""
     runs = []
@@ -297,6 +337,7 @@ def read_runs(entries: list, corpora: dict, subjects: dict, tunings: dict) -> tu
             raise StudyError(f"The recorded subject '{subject}' cannot be tuned; leave `tuning` out.")
         # A model that is taken as it is has no training seed; a recording has a seed per sampled set of answers.
         seeds = entry.get("seeds", [0]) if recorded or tuning != BASE else [0]
+        seeds = range(seeds) if isinstance(seeds, int) else seeds
         runs += [Run(corpus, subject, tuning, int(seed)) for seed in seeds]
     if len(set(runs)) != len(runs):
         raise StudyError("The study file names a run twice; each corpus, subject, tuning and seed may occur once.")
