@@ -24,9 +24,10 @@ SOURCES = [s for s in RECORDED if any(STUDY.subjects[run.subject]["recorded"] ==
 TUNED = [name for name, run in RUNS.items() if run.tuning != BASE]
 WRITERS = [name for name, run in RUNS.items() if STUDY.is_causal(run) and STUDY.self_explanations["paradigms"]]
 SHARDS = range(STUDY.shards)
-SEVERAL_SEEDS = len({(r.corpus, r.subject, r.tuning) for r in STUDY.runs}) < len(STUDY.runs)
-COMPARABLE = bool(WRITERS or SOURCES)
+SEVERAL_SEEDS = len({(r.corpus, r.subject, r.tuning) for r in RUNS.values()}) < len(RUNS)
+PLANTED = any(corpus["reader"].startswith("planted") for corpus in STUDY.corpora.values())
 COMMON = ["examples.py", "tables.py", "tasks.py", "study.py", "randomness.py"]
+TESTED = ["stages/contrast.py", "stages/evaluate_claims.py", "stages/specifications.py", "stages/specification_choices.py"]
 MODELS = [*COMMON, "subjects", "stages/prepare.py", "stages/subjects.py", "explainers/prompts.py"]
 
 
@@ -281,14 +282,36 @@ rule seed_variance:
 rule statistical_tests:
     input:
         METRICS,
+        part("agreement", "pairs"),
+        [part("stability", "seeds")] if SEVERAL_SEEDS else [],
     output:
         part("claims", "contrasts"),
+        part("claims", "ledger"),
+        part("specifications", "all"),
+        part("switches", "all"),
+        part("specification_tests", "all"),
     log:
         log_of("11_statistical_tests"),
     params:
         notebook="11_statistical_tests",
         given=given(),
-        code=code_of("11_statistical_tests", "statistics", "figures", "reporting", "stages/contrast.py"),
+        code=code_of("11_statistical_tests", "ledger", "ledger/claims.yaml", "statistics", "figures", "reporting", *TESTED),
+        settings=settings_of(STUDY.statistics),
+    shell:
+        RUN_NOTEBOOK
+
+
+rule metric_calibration:
+    input:
+        METRICS,
+    output:
+        part("calibration", "metrics"),
+    log:
+        log_of("14_metric_calibration"),
+    params:
+        notebook="14_metric_calibration",
+        given=given(),
+        code=code_of("14_metric_calibration", "statistics", "figures", "reporting", "stages/calibrate_metrics.py"),
         settings=settings_of(STUDY.statistics),
     shell:
         RUN_NOTEBOOK
@@ -298,7 +321,8 @@ rule findings:
     input:
         METRICS,
         part("agreement", "pairs"),
-        [part("claims", "contrasts")] if COMPARABLE else [],
+        part("claims", "ledger"),
+        [part("calibration", "metrics")] if PLANTED else [],
         [part("stability", "seeds")] if SEVERAL_SEEDS else [],
     output:
         f"{FOLDER}/findings.html",

@@ -125,7 +125,11 @@ class Study:
         rows = read_table(self.folder, table, first)
         keys = ["corpus", "subject", "tuning", "seed"]
         own = {tuple(run.columns.values()) for run in self.runs}
-        known = [key in own or key[1] == HUMAN for key in rows[keys].itertuples(index=False, name=None)]
+        present = rows[keys].drop_duplicates()  # a few models, however many rows
+        foreign = [key not in own and key[1] != HUMAN for key in present.itertuples(index=False, name=None)]
+        if not any(foreign):
+            return rows
+        known = ~pd.MultiIndex.from_frame(rows[keys]).isin(pd.MultiIndex.from_frame(present[foreign]))
         return rows[known].reset_index(drop=True)
 
     def is_causal(self, run: Run) -> bool:

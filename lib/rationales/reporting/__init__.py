@@ -6,6 +6,7 @@ from rationales.reporting.agreement import (
     agreement_summary,
     self_agreement_table,
 )
+from rationales.reporting.ledger import ledger_sentences, ledger_table, primary_claims, scope_table
 from rationales.reporting.pictures import choose_example, heatmap_of, heatmap_of_study, plot_contrasts
 from rationales.reporting.scores import (
     FAITHFULNESS,
@@ -58,12 +59,16 @@ __all__ = [
     "figure_folder",
     "heatmap_of",
     "heatmap_of_study",
+    "ledger_sentences",
+    "ledger_table",
     "models_of",
     "opening_sentences",
     "operator_table",
     "plot_contrasts",
     "predictions_of",
+    "primary_claims",
     "read_if_there",
+    "scope_table",
     "self_agreement_table",
     "shortcut_table",
     "shortlist",
