@@ -23,6 +23,7 @@ RUNS = {run.name: run for run in STUDY.runs if not STUDY.is_recorded(run)}
 SOURCES = [s for s in RECORDED if any(STUDY.subjects[run.subject]["recorded"] == s for run in STUDY.runs)]
 TUNED = [name for name, run in RUNS.items() if run.tuning != BASE]
 WRITERS = [name for name, run in RUNS.items() if STUDY.is_causal(run) and STUDY.self_explanations["paradigms"]]
+TRACED = [run.name for run in STUDY.traced_runs()]
 SHARDS = range(STUDY.shards)
 SEVERAL_SEEDS = len({(r.corpus, r.subject, r.tuning) for r in RUNS.values()}) < len(RUNS)
 PLANTED = any(corpus["reader"].startswith("planted") for corpus in STUDY.corpora.values())
@@ -137,7 +138,7 @@ rule fine_tune:
     params:
         notebook="03_fine_tuning",
         given=given(),
-        code=code_of("03_fine_tuning", *MODELS, "stages/tune.py"),
+        code=code_of("03_fine_tuning", *MODELS, "stages/tune.py", "stages/training.py", "stages/adapters.py"),
         settings=settings_of(),
     resources:
         gpu=1,
@@ -279,9 +280,29 @@ rule seed_variance:
         RUN_NOTEBOOK
 
 
+rule tuning_curves:
+    input:
+        [part("training", run) for run in TRACED],
+        [part("examples", corpus) for corpus in STUDY.corpora],
+    output:
+        [part("epochs", run) for run in TRACED],
+    log:
+        log_of("10_tuning_curves"),
+    params:
+        notebook="10_tuning_curves",
+        given=given(),
+        code=code_of("10_tuning_curves", *MODELS, "explainers", "metrics", "stages/trace_epochs.py", "stages/epoch_trends.py"),
+        settings=settings_of(STUDY.epochs, STUDY.statistics, STUDY.tunings),
+    resources:
+        gpu=1,
+    shell:
+        ON_GPU
+
+
 rule statistical_tests:
     input:
         METRICS,
+        [part("epochs", run) for run in TRACED],
         part("agreement", "pairs"),
         [part("stability", "seeds")] if SEVERAL_SEEDS else [],
     output:
@@ -327,11 +348,11 @@ rule findings:
     output:
         f"{FOLDER}/findings.html",
     log:
-        log_of("15_findings"),
+        log_of("16_findings"),
     params:
-        notebook="15_findings",
+        notebook="16_findings",
         given=given(),
-        code=code_of("15_findings", "statistics", "figures", "reporting", "stages"),
+        code=code_of("16_findings", "statistics", "figures", "reporting", "stages"),
         settings=settings_of(STUDY.statistics),
     shell:
         RUN_NOTEBOOK + REPORT

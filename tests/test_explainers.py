@@ -1,136 +1,75 @@
 """Explainers against brute force, closed forms and captum's own classes."""
 
+import json
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
-import torch
-from captum.attr import InputXGradient, Saliency
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benches import BUILDERS, KINDS, bench_of, bench_on
 from rationales.errors import StudyError
 from rationales.examples import Example
-from rationales.explainers.perturbation import draw_lime_masks, fit_lime
-from rationales.explainers.registry import Workbench, check_finite, explain, known_explainers, variant_name
+from rationales.explainers.registry import (
+    Workbench,
+    check_finite,
+    explain,
+    explanation_row,
+    known_explainers,
+    variant_name,
+)
 from rationales.explainers.words import share_outside, words_from_tokens
+from rationales.subjects.embedded import EMBEDDED, embedded_folder
 from rationales.subjects.engine import Engine, Request
+from rationales.subjects.loading import Checkpoint, load_subject
 from tiny_models import articles, random_causal, random_encoder, sentiment
 
-BUILDERS = [random_causal, random_encoder]
 NAMES = sorted(known_explainers())
+LONGEST = {"shapley": 8}  # words; other explainers have no limit that the planted texts reach
 
 
-def bench_of(build, n_examples=3, seed=0) -> Workbench:
-    """A workbench on the first examples, with the predicted labels as targets."""
-    engine = Engine(build())
-    examples = sentiment().of_split("test")[:n_examples]
-    targets = engine.full(examples).argmax(1).tolist()
-    return Workbench(engine, examples, targets, seed, sentiment().of_split("train"))
-
-
-@pytest.mark.parametrize("build", BUILDERS, ids=["causal", "encoder"])
+@pytest.mark.parametrize("build", BUILDERS, ids=KINDS)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_explainer_gives_finite_scores_for_every_word_and_repeats_itself(name, build):
-    first, second = explain(name, bench_of(build)), explain(name, bench_of(build))
-    for one, other, example in zip(first, second, bench_of(build).examples, strict=True):
+    bench, again = (bench_of(build, longest=LONGEST.get(name)) for _ in range(2))
+    for one, other, example in zip(explain(name, bench), explain(name, again), bench.examples, strict=True):
         assert one.valid and one.example_id == example.example_id
         assert one.scores.shape == (len(example.words),) and np.isfinite(one.scores).all()
         np.testing.assert_array_equal(one.scores, other.scores)
+        assert json.loads(explanation_row(one, name, "default")["details"]) is not None
+
+
+@pytest.mark.parametrize("build", BUILDERS, ids=KINDS)
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_is_explained_alike_alone_and_in_company(name, build):
+    bench = bench_of(build, 4, longest=LONGEST.get(name))
+    company = explain(name, bench)
+    alone = explain(name, Workbench(Engine(build()), bench.examples[2:3], bench.targets[2:3], 0, bench.training))
+    np.testing.assert_allclose(company[2].scores, alone[0].scores, rtol=1e-3, atol=1e-4)
+
+
+@pytest.fixture(scope="module", params=[*EMBEDDED, "TinyStories-656K"])
+def real_bench(request) -> Workbench:
+    """Two short texts and a real checkpoint, or one that comes with the study."""
+    if request.param in EMBEDDED:
+        folder, style = embedded_folder(request.param), "chat"
+    elif os.environ.get("RATIONALES_MODELS"):
+        folder, style = Path(os.environ["RATIONALES_MODELS"]) / request.param, "plain"
+    else:
+        pytest.skip("set RATIONALES_MODELS to a folder that holds TinyStories-656K to test a real checkpoint")
+    checkpoint = Checkpoint(path=str(folder))
+    return bench_on(load_subject(checkpoint, "sentiment", sentiment().labels, prompt_style=style), 2, longest=8)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_example_is_explained_alike_alone_and_in_company(name):
-    company = explain(name, bench_of(random_causal, 4))
-    bench = bench_of(random_causal, 4)
-    alone = explain(
-        name, Workbench(Engine(random_causal()), bench.examples[2:3], bench.targets[2:3], 0, bench.training)
-    )
-    np.testing.assert_allclose(company[2].scores, alone[0].scores, atol=1e-4)
-
-
-@pytest.mark.parametrize("build", BUILDERS, ids=["causal", "encoder"])
-def test_occlusion_is_the_drop_of_the_predicted_label(build):
-    bench = bench_of(build, 1)
-    (explanation,), example = explain("occlusion", bench), bench.examples[0]
-    for word in range(len(example.words)):
-        keep = np.ones(len(example.words), bool)
-        keep[word] = False
-        scores = Engine(build()).answer([Request(example, np.stack([np.ones_like(keep), keep]))])[0][
-            :, bench.targets[0]
-        ]
-        assert explanation.scores[word] == pytest.approx(scores[0] - scores[1], abs=1e-5)
-
-
-@pytest.mark.parametrize("build", BUILDERS, ids=["causal", "encoder"])
-def test_gradients_agree_with_captum(build):
-    bench = bench_of(build, 1)
-    subject, example, target = bench.engine.subject, bench.examples[0], bench.targets[0]
-    encoded = bench.engine.encode(example)
-    inputs = subject.embed(encoded.token_ids)[None].requires_grad_()
-    forward = lambda e: subject.score_embeddings(encoded, e)[:, target]  # noqa: E731
-    norms = Saliency(forward).attribute(inputs, abs=False)[0].norm(dim=1)
-    products = InputXGradient(forward).attribute(inputs)[0].sum(1)
-    for name, tokens in [("saliency", norms), ("input_x_gradient", products)]:
-        expected = words_from_tokens(tokens.detach().numpy(), encoded.token_words, encoded.n_words)
-        np.testing.assert_allclose(explain(name, bench)[0].scores, expected, rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize("build", BUILDERS, ids=["causal", "encoder"])
-def test_integrated_gradients_are_complete(build):
-    bench = bench_of(build, 2)
-    for explanation, example, target in zip(
-        explain("integrated_gradients", bench, n_steps=200), bench.examples, bench.targets, strict=True
-    ):
-        keep = np.stack([np.ones(len(example.words), bool), np.zeros(len(example.words), bool)])
-        ends = bench.engine.answer([Request(example, keep, "mask")])[0][:, target]
-        # Only the words change along the path, so their scores alone add up to the difference.
-        assert explanation.scores.sum() == pytest.approx(ends[0] - ends[1], abs=0.05)
-        assert explanation.details["completeness_gap"] == pytest.approx(
-            explanation.scores.sum() - (ends[0] - ends[1]), abs=1e-3
-        )
-
-
-def test_more_steps_close_the_completeness_gap():
-    gaps = [
-        abs(explain("integrated_gradients", bench_of(random_encoder, 1), n_steps=n)[0].details["completeness_gap"])
-        for n in (2, 100)
-    ]
-    assert gaps[1] < gaps[0]
-
-
-def test_attention_agrees_with_the_model_and_knows_what_lies_outside():
-    bench = bench_of(random_encoder, 1)
-    explanation, weights = explain("attention", bench)[0], bench.engine.attention(bench.examples[0]).mean((0, 1))
-    assert explanation.scores.sum() == pytest.approx(1 - explanation.details["share_outside"], abs=1e-5)
-    assert explanation.scores.sum() == pytest.approx(
-        weights[bench.engine.encode(bench.examples[0]).token_words >= 0].sum()
-    )
-
-
-def test_lime_recovers_a_linear_model():
-    weights = np.array([2.0, -1.0, 0.5, 0.0, 3.0])
-    masks = draw_lime_masks(np.random.default_rng(1), 5, 400)
-    values = masks @ weights + 0.7
-    np.testing.assert_allclose(fit_lime(masks, values, kernel_width=10.0, ridge=1e-6), weights, atol=1e-3)
-
-
-def test_lime_is_the_weighted_ridge_of_its_definition():
-    generator = np.random.default_rng(2)
-    masks = draw_lime_masks(generator, 6, 60)
-    values = generator.standard_normal(60)
-    values = np.array([dict(zip(map(bytes, masks), values, strict=True))[bytes(mask)] for mask in masks])
-    distance = 1 - np.sqrt(masks.mean(1))
-    weight = np.exp(-(distance**2) / 0.5**2)
-    centred = masks - np.average(masks, axis=0, weights=weight)
-    goal = values - np.average(values, weights=weight)
-    expected = np.linalg.solve(centred.T @ (weight[:, None] * centred) + np.eye(6), centred.T @ (weight * goal))
-    np.testing.assert_allclose(fit_lime(masks, values, 0.5, 1.0), expected, atol=1e-4)
-
-
-def test_lime_masks_start_intact_and_remove_uniformly_many():
-    masks = draw_lime_masks(np.random.default_rng(0), 4, 8001)
-    assert masks[0].all()
-    removed = (~masks[1:]).sum(1)
-    np.testing.assert_allclose(np.bincount(removed, minlength=5)[1:] / 8000, 0.25, atol=0.02)
+def test_every_explainer_runs_on_checkpoints_from_disk(name, real_bench):
+    for found, example in zip(explain(name, real_bench), real_bench.examples, strict=True):
+        if name == "human" and not any(example.gold):
+            assert found.reason == "no human rationale"
+            continue
+        assert found.valid and found.scores.shape == (len(example.words),) and np.isfinite(found.scores).all()
 
 
 def test_greedy_removes_the_most_harmful_word_at_each_step():
@@ -237,15 +176,6 @@ def test_variant_names_are_stable():
 def test_costs_are_counted():
     explanation = explain("occlusion", bench_of(random_encoder, 2))[0]
     assert explanation.calls > 0 and explanation.tokens > explanation.calls and explanation.seconds > 0
-
-
-def test_gradient_is_computed_once_for_both_explainers(monkeypatch):
-    bench, calls = bench_of(random_causal, 1), []
-    original = torch.autograd.grad
-    monkeypatch.setattr(torch.autograd, "grad", lambda *a, **k: calls.append(1) or original(*a, **k))
-    explain("saliency", bench)
-    explain("input_x_gradient", bench)
-    assert len(calls) == 1
 
 
 def test_articles_are_encoded_with_every_word_covered():

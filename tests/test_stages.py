@@ -300,4 +300,6 @@ def test_deletion_curves_start_at_the_intact_text_and_are_probabilities(study):
     predictions = read_part(study.part("predictions", run.name, 0, "prediction-only"))
     assert table[["estimate", "low", "high"]].stack().between(0, 1).all()
     start = table[table["fraction"] == 0]["estimate"]
-    assert len(start) == table["explainer"].nunique() and start.to_numpy() == pytest.approx(predictions["p_full"].mean())
+    assert len(start) == table["explainer"].nunique() and start.to_numpy() == pytest.approx(
+        predictions["p_full"].mean()
+    )

@@ -113,5 +113,7 @@ def test_environment_variables_in_paths(monkeypatch):
 
 def test_reading_a_study_and_its_tables_needs_no_torch():
     code = "import sys, rationales.reporting, rationales.stages.contrast, rationales.stages.score_agreement as s; "
-    code += "from rationales.study import load_study; load_study('studies/default.yaml'); sys.exit('torch' in sys.modules)"
+    code += (
+        "from rationales.study import load_study; load_study('studies/default.yaml'); sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=repository_root()).returncode == 0

@@ -41,7 +41,7 @@ DEFAULTS: dict[str, dict] = {
         "lora_dropout": 0.0, "warmup_share": 0.06, "weight_decay": 0.01, "micro_batch": None,
         "vary": list(SEED_PARTS), "keep_epochs": False, "early_stopping": None,
     },
-    "epochs": {"items": 40, "paradigms": [], "explainers": []},
+    "epochs": {"items": 40, "seeds": 1, "paradigms": [], "explainers": []},
     "self_explanations": {"paradigms": [], "repeats": 1, "glued_phrases": "split"},
     "faithfulness": {
         "operators": ["delete", "mask"], "fractions": [0.01, 0.05, 0.1, 0.2, 0.5], "tie_orders": 4, "full_curve": 24,
@@ -135,6 +135,18 @@ class Study:
     def is_causal(self, run: Run) -> bool:
         """Whether the run's subject can write self-explanations (by the study file's `kind`)."""
         return self.subjects[run.subject]["kind"] == "causal"
+
+    def traced_runs(self) -> list[Run]:
+        """The runs whose epochs are traced: tuned with `keep_epochs`, the first seeds of each model.
+
+        None in a study that names no explainers under `epochs`.
+        """
+        kept = [name for name, tuning in self.tunings.items() if tuning["keep_epochs"]]
+        models: dict[tuple, list[Run]] = {}
+        for run in self.runs:
+            if run.tuning in kept and self.epochs["explainers"]:
+                models.setdefault((run.corpus, run.subject, run.tuning), []).append(run)
+        return [run for runs in models.values() for run in runs[: self.epochs["seeds"]]]
 
     def is_recorded(self, run: Run) -> bool:
         """Whether the run's subject is a recording: its answers are read, and no model is run."""
@@ -318,8 +330,9 @@ def read_epochs(given: dict | None, tunings: dict) -> dict:
     section["explainers"] = read_explainers({"epochs": section["explainers"]})["epochs"]
     for paradigm in section["paradigms"]:
         parse_paradigm(paradigm)
-    if type(section["items"]) is not int or section["items"] < 1:
-        raise StudyError(f"`epochs: items` is {section['items']!r}; give a whole number of at least 1.")
+    for entry in ("items", "seeds"):
+        if type(section[entry]) is not int or section[entry] < 1:
+            raise StudyError(f"`epochs: {entry}` is {section[entry]!r}; give a whole number of at least 1.")
     if section["paradigms"] and not section["explainers"]:
         raise StudyError("`epochs` names paradigms but no `explainers`, so that nothing would be traced; name some.")
     if section["explainers"] and not any(tuning["keep_epochs"] for tuning in tunings.values()):

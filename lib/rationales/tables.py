@@ -23,6 +23,7 @@ KEYS: dict[str, list[str]] = {
         "metric",
     ],
     "training": ["subject", "tuning", "seed", "corpus", "epoch", "split"],
+    "epochs": ["subject", "tuning", "seed", "epoch", "corpus", "example_id", "explainer", "variant", "metric", "k", "operator"],
     "claims": ["claim_id", "scope"],
 }  # fmt: skip
 

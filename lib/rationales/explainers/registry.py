@@ -17,7 +17,9 @@ from rationales.errors import StudyError, require_known
 from rationales.examples import Example
 from rationales.subjects.engine import Engine
 
-EXPLAINER_MODULES = ("baselines", "gradients", "attention", "perturbation")
+EXPLAINER_MODULES = (
+    "baselines", "gradients", "attention", "perturbation", "surrogates", "shapley", "slalom", "relevance"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ EXPLAINERS: dict[str, Explainer] = {}
 
 
 def explainer(name: str, family: str, signed: bool = True) -> Callable:
-    """Register an explainer under `name`. family: floor, human, gradient, attention, perturbation, oracle."""
+    """Register an explainer under `name`. family: floor, human, gradient, propagation, attention, perturbation, oracle."""
 
     def register(function: Callable[..., list[Explanation]]) -> Callable:
         EXPLAINERS[name] = Explainer(name, family, signed, function)

@@ -26,7 +26,18 @@ QUESTIONS = {
 FLOORS = ("random", "content_random", "first_words", "lexicon", "human", "greedy", "annotator")
 MODEL = ["corpus", "subject", "tuning"]
 TEXTS = ("claim_id", "scope", "family", "contrast", "question", "metric", "verdict", "direction", "note")
-NUMBERS = ("margin", "estimate", "ci_low", "ci_high", "p", "p_adjusted", "effect_dz", "detectable", "n_items", "n_seeds")
+NUMBERS = (
+    "margin",
+    "estimate",
+    "ci_low",
+    "ci_high",
+    "p",
+    "p_adjusted",
+    "effect_dz",
+    "detectable",
+    "n_items",
+    "n_seeds",
+)
 COLUMNS = dict.fromkeys(TEXTS, str) | dict.fromkeys(NUMBERS, float)
 
 

@@ -1,139 +1,138 @@
 """Stage 2: fine-tuning a subject on the labels of a corpus, without any rationale, through transformers' Trainer."""
 
 import json
-import math
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
-from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-    set_seed,
-)
-from transformers.trainer_utils import get_last_checkpoint
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, set_seed
 
 from rationales.errors import StudyError
 from rationales.examples import Corpus, Example
+from rationales.randomness import generator_for
+from rationales.stages.adapters import add_adapters, load_in_four_bits, save_merged
 from rationales.stages.prepare import explained_examples, read_corpus, training_corpus
-from rationales.stages.subjects import run_columns
-from rationales.study import BASE, Run, Study
+from rationales.stages.subjects import DONE, run_columns
+from rationales.stages.training import (
+    MEASURES,
+    EpochKeeper,
+    chosen_epoch,
+    last_checkpoint,
+    make_trainer,
+    remove_checkpoints,
+    remove_epochs_but,
+)
+from rationales.study import BASE, SEED_PARTS, Run, Study
 from rationales.subjects.base import Subject
 from rationales.subjects.causal import CausalSubject
 from rationales.subjects.encoder import EncoderSubject
-from rationales.subjects.engine import Engine
-from rationales.subjects.loading import choose_device, load_quietly, load_tokenizer
-from rationales.tables import config_hash, write_atomically, write_table
+from rationales.subjects.loading import choose_device, choose_dtype, count_parameters, load_quietly, load_tokenizer
+from rationales.tables import config_hash, write_table
 
-IGNORED = -100  # label id that the loss leaves out
-
-
-def new_subject(study: Study, run: Run, corpus: Corpus) -> Subject:
-    """The subject before tuning; an encoder gets a new classification head, drawn with the run's seed."""
-    checkpoint, spec = study.checkpoint(run.subject), study.subjects[run.subject]
-    tokenizer = load_tokenizer(checkpoint)
-    set_seed(run.seed)
-    if spec["kind"] == "causal":
-        model = load_quietly(AutoModelForCausalLM, checkpoint, "the weights", dtype=torch.float32, use_safetensors=True)
-        if tokenizer.pad_token_id is None:
-            tokenizer.pad_token = tokenizer.eos_token
-        return CausalSubject(run.name, corpus.task, corpus.labels, model, tokenizer, spec["prompt_style"])
-    names = dict(enumerate(corpus.labels))
-    model = load_quietly(
-        AutoModelForSequenceClassification, checkpoint, "the weights", dtype=torch.float32, use_safetensors=True,
-        num_labels=len(corpus.labels), id2label=names, label2id={label: n for n, label in names.items()},
-    )  # fmt: skip
-    return EncoderSubject(run.name, corpus.task, corpus.labels, model, tokenizer)
+VALIDATION_ITEMS = 400  # as many are measured after each epoch
 
 
-def add_adapters(model: torch.nn.Module, rank: int) -> torch.nn.Module:
-    """The model with LoRA adapters on all linear layers (Hu et al. 2022), through peft."""
-    from peft import LoraConfig, get_peft_model
+def seeds_of(study: Study, run: Run) -> dict[str, int]:
+    """The seed of each part of training: drawn from the run's seed if the tuning varies that part, else the study's.
 
-    return get_peft_model(
-        model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
+    Three tunings that vary one part each show where the variance over seeds comes from. The seeds are drawn, not
+    counted: the Trainer seeds the order of epoch e with seed + e, so that 0 and 1 would share orders.
+    """
+    vary = study.tunings[run.tuning]["vary"]
+    sources = {part: run.seed if part in vary else study.seed for part in SEED_PARTS}
+    return {part: int(generator_for("tuning", part, seed).integers(2**31)) for part, seed in sources.items()}
+
+
+def has_dropout(model: torch.nn.Module) -> bool:
+    """Whether any module drops out activations in training, as a Dropout module or by a rate of its own."""
+    return any(
+        (isinstance(module, torch.nn.Dropout) and module.p > 0)
+        or any("dropout" in name and type(rate) is float and rate > 0 for name, rate in vars(module).items())
+        for module in model.modules()
     )
 
 
-def training_item(subject: Subject, example: Example) -> dict:
-    """Token ids and labels of one example: the answer's tokens for a causal LM, the class for an encoder."""
-    encoded = subject.encode(example)
-    number = subject.labels.index(example.label)
-    prompt = encoded.token_ids.tolist()
-    if subject.kind == "encoder":
-        types = {} if encoded.token_types is None else {"token_type_ids": encoded.token_types.tolist()}
-        return {"input_ids": prompt, "labels": number, **types}
-    answer = list(encoded.label_ids[number])
-    # The end of the turn is learnt, too, so that a tuned model still knows when to stop.
-    answer += [subject.tokenizer.eos_token_id] if subject.tokenizer.eos_token_id is not None else []
-    return {"input_ids": prompt + answer, "labels": [IGNORED] * len(prompt) + answer}
+def check_seeds_matter(run: Run, options: dict, drawn: bool, dropout: bool) -> None:
+    """StudyError when a tuning varies over its seeds only what this subject does not have.
 
-
-def collate(items: list[dict], pad_id: int) -> dict[str, torch.Tensor]:
-    """A batch padded on the right."""
-    longest = max(len(item["input_ids"]) for item in items)
-    batch: dict[str, list] = {"input_ids": [], "attention_mask": [], "labels": []}
-    for item in items:
-        missing = longest - len(item["input_ids"])
-        batch["input_ids"].append(item["input_ids"] + [pad_id] * missing)
-        batch["attention_mask"].append([1] * len(item["input_ids"]) + [0] * missing)
-        labels = item["labels"]
-        batch["labels"].append(labels + [IGNORED] * missing if isinstance(labels, list) else labels)
-        if "token_type_ids" in item:
-            batch.setdefault("token_type_ids", []).append(item["token_type_ids"] + [0] * missing)
-    return {name: torch.tensor(rows) for name, rows in batch.items()}
-
-
-def measure(subject: Subject, examples: list[Example], split: str, token_budget: int) -> dict:
-    """Accuracy, share of the commonest predicted label and mean entropy over labels, on some examples."""
-    scores = Engine(subject, token_budget).full(examples)
-    predicted = scores.argmax(1)
-    gold = np.array([subject.labels.index(example.label) for example in examples])
-    return {
-        "split": split,
-        "items": len(examples),
-        "accuracy": float((predicted == gold).mean()),
-        "commonest_label": float(np.bincount(predicted).max() / len(predicted)),
-        "entropy": float(-(np.exp(scores) * scores).sum(1).mean()),
+    drawn: whether weights are drawn before training: a head that the checkpoint lacks, or adapters; full tuning of a
+    causal LM draws none. `vary: []` is allowed: it trains one and the same model again, and shows what the hardware
+    alone leaves to chance.
+    """
+    reasons = {
+        "initialisation": "" if drawn else "starts with no weight that is drawn",
+        "order": "",
+        "dropout": "" if dropout else "has no dropout",
     }
+    found = [reasons[part] for part in options["vary"]]
+    if found and all(found):
+        raise StudyError(
+            f"The tuning '{run.tuning}' varies only {' and '.join(options['vary'])} over its seeds, but "
+            f"'{run.subject}' {' and '.join(found)}: every seed would train the same model; vary `order`, too."
+        )
 
 
-class EpochMeasures(TrainerCallback):
-    """Measures the subject before training and after each epoch."""
+def new_subject(study: Study, run: Run, corpus: Corpus) -> tuple[Subject, bool]:
+    """The subject before tuning, and whether weights of it were drawn: an encoder's head, or adapters.
 
-    def __init__(self, subject: Subject, sets: dict[str, list[Example]], token_budget: int, kept: list[dict]):
-        self.subject, self.sets, self.token_budget, self.rows = subject, sets, token_budget, list(kept)
+    Full tuning trains in 32 bits, since 16 bits round small steps away; LoRA adds 32-bit adapters to a base in the
+    subject's `dtype`, QLoRA to one in 4 bits.
+    """
+    checkpoint, spec, options = study.checkpoint(run.subject), study.subjects[run.subject], study.tunings[run.tuning]
+    if options["method"] == "qlora" and spec["kind"] != "causal":
+        raise StudyError(f"QLoRA is offered for causal LMs; use `method: lora` or `full` to tune '{run.subject}'.")
+    tokenizer, device = load_tokenizer(checkpoint), choose_device(spec["device"])
+    dtype = torch.float32
+    if options["method"] == "lora":
+        dtype = choose_dtype(spec["dtype"], device, count_parameters(checkpoint, None))
+    set_seed(seeds_of(study, run)["initialisation"])
+    absent: list[str] = []
+    if options["method"] == "qlora":
+        model = load_in_four_bits(checkpoint, device)
+    elif spec["kind"] == "causal":
+        model = load_quietly(AutoModelForCausalLM, checkpoint, "the weights", dtype=dtype, use_safetensors=True)
+    else:
+        names = dict(enumerate(corpus.labels))
+        model, report = load_quietly(
+            AutoModelForSequenceClassification, checkpoint, "the weights", dtype=dtype, use_safetensors=True,
+            num_labels=len(corpus.labels), id2label=names, label2id={label: n for n, label in names.items()},
+            ignore_mismatched_sizes=True, output_loading_info=True,
+        )  # fmt: skip
+        absent = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
+    if options["method"] != "qlora":
+        model.to(device)
+    if options["method"] != "full":
+        model = add_adapters(model, spec["kind"], options, [key.rpartition(".")[0] for key in absent])
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    kinds = {"causal": CausalSubject, "encoder": EncoderSubject}
+    styles = [spec["prompt_style"]] if spec["kind"] == "causal" else []
+    subject = kinds[spec["kind"]](run.name, corpus.task, corpus.labels, model, tokenizer, *styles)
+    return subject, bool(absent) or options["method"] != "full"
 
-    def record(self, epoch: int) -> None:
-        self.subject.model.eval()
-        if hasattr(self.subject, "prefix_cache"):
-            self.subject.prefix_cache.clear()  # its keys and values belong to the weights before
-        for split, examples in self.sets.items():
-            if not any(row["epoch"] == epoch and row["split"] == split for row in self.rows):
-                self.rows.append({"epoch": epoch, **measure(self.subject, examples, split, self.token_budget)})
-        self.subject.model.train()
 
-    def on_train_begin(self, args, state, control, **kwargs):
-        if state.global_step == 0:
-            self.record(0)
-
-    def on_epoch_end(self, args, state, control, **kwargs):
-        self.record(round(state.epoch))
-        path = Path(args.output_dir) / "measures.json"
-        write_atomically(path, lambda temporary: temporary.write_text(json.dumps(self.rows), encoding="utf-8"))
+def measured_sets(study: Study, run: Run, corpus: Corpus, source: Corpus) -> dict[str, list[Example]]:
+    """What is measured after each epoch: validation items, where there are some, and the items to be explained."""
+    validation = source.of_split("validation")[:VALIDATION_ITEMS]
+    shown = [example for shard in range(study.shards) for example in explained_examples(study, corpus, shard)]
+    return {"validation": validation, "explained": shown} if validation else {"explained": shown}
 
 
 def tune(study: Study, run: Run) -> pd.DataFrame:
-    """Fine-tune the subject of a run and save the checkpoint; returns and writes the table `training`.
+    """Fine-tune the subject of a run and save it; returns and writes the table `training`, one row per epoch and split.
 
-    The same seed draws the head, the order of the examples and the dropout, so two calls give the same weights on a
-    CPU. A run that was killed goes on from its last epoch; a finished checkpoint appears at once and whole.
-    Raises StudyError for a base run, an empty training split, or a loss that is not a number.
+    The run's seed draws the head or adapters, the order of the examples and the dropout (see `seeds_of`), so two calls
+    give the same weights on a CPU. A run that was killed goes on from its last whole epoch; the finished folder appears
+    at once. It is an ordinary checkpoint, with adapters merged (see `adapters.merged_weights`). With `keep_epochs: true` it
+    holds one such folder per epoch, `epoch-1` to `epoch-n`, and `epoch-0` for a subject that starts with a head of its
+    own or in 4 bits: so many times the disk space. While training runs, one state of three times the trained weights
+    lies beside it. With `early_stopping: p` training stops when validation accuracy has not risen for p epochs, and the
+    best epoch is the one explained.
+    Columns besides the key: items, accuracy, commonest_label, entropy, train_loss (mean of the epoch's steps, NaN before
+    the first), train_items, explained (whether this epoch's model is the one later stages use).
+    Raises StudyError for a base run, an empty training split, early stopping without a validation split, seeds that would
+    change nothing, or a loss that is not a number.
     """
     if run.tuning == BASE:
         raise StudyError(f"The run {run.name} takes the subject as it is; there is nothing to tune.")
@@ -142,82 +141,59 @@ def tune(study: Study, run: Run) -> pd.DataFrame:
     training = source.of_split("train")[: options["train_items"]]
     if not training:
         raise StudyError(f"Corpus '{source.name}' has no split 'train'; name a corpus that has one under `train_with`.")
-    if options["method"] == "lora" and spec["kind"] != "causal":
-        raise StudyError(f"LoRA is offered for causal LMs; use `method: full` to tune '{run.subject}'.")
-    subject = new_subject(study, run, corpus)
-    subject.model.to(choose_device(spec["device"]))
-    if options["method"] == "lora":
-        subject.model = add_adapters(subject.model, options["lora_rank"])
-    validation = source.of_split("validation")[:400]
-    sets = {"validation": validation} if validation else {}
-    sets["explained"] = explained_examples(study, corpus) if study.shards == 1 else corpus.of_split(
-        study.corpora[run.corpus]["explain"]
-    )  # fmt: skip
-    scratch = study.folder / "training_state" / f"{run.name}-{config_hash([options, spec, study.seed])}"
-    last = get_last_checkpoint(str(scratch)) if scratch.is_dir() else None
-    measured = (
-        json.loads((scratch / "measures.json").read_text()) if last and (scratch / "measures.json").is_file() else []
-    )
-    measures = EpochMeasures(subject, sets, spec["token_budget"], measured)
-    trainer = make_trainer(subject, training, options, scratch, run.seed, measures)
-    result = trainer.train(resume_from_checkpoint=last)
-    if not math.isfinite(result.training_loss):
+    sets = measured_sets(study, run, corpus, source)
+    if options["early_stopping"] and "validation" not in sets:
         raise StudyError(
-            f"The training loss of {run.name} is {result.training_loss}; lower `learning_rate` and run again."
+            f"Corpus '{source.name}' has no split 'validation', which `early_stopping` needs; leave it out."
         )
-    if options["method"] == "lora":
-        subject.model = subject.model.merge_and_unload()
-    save_checkpoint(study, run, subject, options["epochs"])
-    table = pd.DataFrame(measures.rows).assign(
-        **run_columns(study, run) | {"epoch": [r["epoch"] for r in measures.rows]}
-    )
-    table["train_loss"] = result.training_loss
-    table["train_items"] = len(training)
-    write_table("training", table, study.part("training", run.name))
-    shutil.rmtree(scratch, ignore_errors=True)
+    subject, drawn = new_subject(study, run, corpus)
+    check_seeds_matter(run, options, drawn, has_dropout(subject.model))
+    settings = [options, spec, study.corpora[run.corpus], study.corpora[source.name], study.seed]
+    scratch = study.folder / "training_state" / f"{run.name}-{config_hash(settings)}"
+    last = last_checkpoint(scratch)
+
+    def keep(folder: Path) -> None:
+        if options["method"] == "full":
+            subject.model.save_pretrained(folder)
+        else:
+            save_merged(subject.model, folder)
+        subject.tokenizer.save_pretrained(folder)
+
+    keeper = EpochKeeper(
+        subject, sets, options, spec["token_budget"], scratch / "epochs", keep,
+        starts_anew=spec["kind"] == "encoder" or options["method"] == "qlora",
+        rows=json.loads((last / MEASURES).read_text(encoding="utf-8")) if last else [],
+    )  # fmt: skip
+    trainer = make_trainer(subject, training, options, seeds_of(study, run), scratch, keeper)
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    epoch = chosen_epoch(keeper.rows, options["early_stopping"])
+    table = pd.DataFrame(keeper.rows)
+    table = table.assign(**run_columns(study, run) | {"epoch": table["epoch"]}, train_items=len(training))
+    table["explained"] = table["epoch"] == epoch
+    deliver(study, run, scratch, epoch, table)
     return table
 
 
-def make_trainer(subject, training: list[Example], options: dict, scratch: Path, seed: int, measures) -> Trainer:
-    """transformers' Trainer over the encoded examples; a checkpoint per epoch in `scratch`."""
-    items = [training_item(subject, example) for example in training]
-    pad_id = subject.tokenizer.pad_token_id
-    steps = math.ceil(len(items) / options["batch_size"]) * options["epochs"]
-    arguments = TrainingArguments(
-        output_dir=str(scratch),
-        num_train_epochs=options["epochs"],
-        per_device_train_batch_size=options["batch_size"],
-        learning_rate=float(options["learning_rate"]),
-        warmup_steps=int(options["warmup_share"] * steps),
-        weight_decay=options["weight_decay"],
-        lr_scheduler_type="linear",
-        seed=seed,
-        data_seed=seed,
-        save_strategy="epoch",
-        save_total_limit=1,
-        logging_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        use_cpu=subject.model.device.type == "cpu",
-        dataloader_pin_memory=False,
-    )
-    return Trainer(
-        model=subject.model,
-        args=arguments,
-        train_dataset=items,
-        data_collator=lambda batch: collate(batch, pad_id),
-        callbacks=[measures],
-    )
+def deliver(study: Study, run: Run, scratch: Path, epoch: int, table: pd.DataFrame) -> None:
+    """Write the table and move the model, or the models of all epochs, from `scratch` to its place in one step.
 
-
-def save_checkpoint(study: Study, run: Run, subject: Subject, epoch: int) -> None:
-    """Save model and tokenizer next to their final place, then move them there in one step."""
-    folder = study.model_folder(run)
-    temporary = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(temporary, ignore_errors=True)
-    subject.model.save_pretrained(temporary)
-    subject.tokenizer.save_pretrained(temporary)
-    (temporary / "done.json").write_text(json.dumps({"epoch": epoch, **run.columns}), encoding="utf-8")
+    Whatever an earlier call left there goes first: a table never stands beside another training's model.
+    """
+    folder, kept = study.model_folder(run), scratch / "epochs"
     shutil.rmtree(folder, ignore_errors=True)
-    temporary.rename(folder)
+    if not study.tunings[run.tuning]["keep_epochs"]:
+        remove_epochs_but(kept, epoch)
+        kept = kept / f"epoch-{epoch}"
+    facts = {"epoch": epoch, "epochs": sorted({int(row) for row in table["epoch"]}), **run.columns}
+    (kept / DONE).write_text(json.dumps(facts), encoding="utf-8")
+    write_table("training", table, study.part("training", run.name))
+    remove_checkpoints(scratch)  # training must not go on from here once the models are gone from `scratch`
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    kept.rename(folder)
+    remove_states(scratch.parent, run)
+
+
+def remove_states(folder: Path, run: Run) -> None:
+    """Remove what is left of the training of a run, also of trainings with other settings that were not finished."""
+    for state in folder.glob(f"{run.name}-*"):
+        shutil.rmtree(state)

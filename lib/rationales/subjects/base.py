@@ -1,27 +1,19 @@
 """What every subject can do, whatever its kind."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 import torch
 
-from rationales.errors import StudyError
+from rationales.errors import StudyError, require_known
 from rationales.examples import Example
 from rationales.subjects.encoding import Encoded
+from rationales.subjects.rows import Batch, Rows
 
-
-@dataclass(frozen=True)
-class Row:
-    """One token sequence to score: an encoded example and, of its tokens, those kept or replaced.
-
-    token_ids: (tokens,). token_types: the same length, or None.
-    """
-
-    encoded: Encoded
-    token_ids: np.ndarray
-    token_types: np.ndarray | None
+FORMS = ("log_prob", "logit")
+CPU_TOKENS = 2048  # larger batches only leave the processor's caches: a quarter to a half slower on small models
 
 
 class Subject(ABC):
@@ -67,24 +59,104 @@ class Subject(ABC):
             return self.tokenizer.mask_token_id
         return self.tokenizer.encode("_", add_special_tokens=False)[-1]
 
+    @property
+    def pad_id(self) -> int:
+        """Token that fills up the shorter sequences of a batch; never attended to."""
+        return self.tokenizer.pad_token_id
+
+    def batch_tokens(self, token_budget: int) -> int:
+        """Padded tokens per batch under a budget."""
+        return min(token_budget, CPU_TOKENS) if self.device.type == "cpu" else token_budget
+
     @abstractmethod
     def _encode(self, example: Example) -> Encoded: ...
 
-    @abstractmethod
-    def score_rows(self, rows: Sequence[Row], token_budget: int) -> np.ndarray:
-        """Log-probability of every label within the label set, float32 (rows, labels), for any batch composition."""
+    def group(self, encoded: Encoded) -> Hashable:
+        """Examples of one group can be read in one batch."""
+        return ()
+
+    def shared_tokens(self, encoded: Encoded) -> int:
+        """How many tokens in front of the text are read once for all examples of the group."""
+        return 0
+
+    def extra_tokens(self, encoded: Encoded) -> int:
+        """How many tokens are read behind the text to score the labels."""
+        return 0
+
+    def forget_prompts(self) -> None:  # noqa: B027  (nothing is kept unless a kind of subject says so)
+        """Forget whatever was computed from the weights and kept."""
+
+    def can_hide(self, encoded: Encoded) -> bool:
+        """Whether words of an example can be hidden by the attention mask."""
+        return True
 
     @abstractmethod
-    def score_embeddings(self, encoded: Encoded, embeddings: torch.Tensor) -> torch.Tensor:
-        """Log-probabilities (batch, labels) for input embeddings (batch, tokens, width) of one example; differentiable."""
+    def answer_columns(self, batch: Batch) -> torch.Tensor:
+        """Column of a batch in which each row answers, (rows,)."""
 
     @abstractmethod
-    def read_attention(self, encoded: Encoded) -> torch.Tensor:
-        """Attention weights (layers, heads, tokens) paid by the position that answers."""
+    def label_scores(
+        self, batch: Batch, form: str = "log_prob", attentions: list[torch.Tensor] | None = None
+    ) -> torch.Tensor:
+        """A score per label, float32 (rows, labels), differentiable where gradients are on.
 
-    def embed(self, token_ids: np.ndarray) -> torch.Tensor:
-        """Input embeddings (tokens, width) of token ids, detached."""
-        ids = torch.as_tensor(np.asarray(token_ids), device=self.device)
+        form: "log_prob" for scores whose softmax over the labels is the answer, "logit" for the model's raw logits,
+        summed over the tokens of a label. `attentions`, a list, is filled with the weights of each layer, (rows and
+        copies, heads, tokens, tokens in front and tokens), several copies of a row one after the other where each
+        label was read in a copy of its own; the model must be eager then.
+        """
+
+    def score_rows(self, rows: Rows, token_budget: int) -> np.ndarray:
+        """Log-probability of every label within the label set, float32 (rows, labels), for any batch composition.
+
+        Raises StudyError when a single row does not fit into memory, or when a score is not a number.
+        """
+        scores = np.empty((len(rows), len(self.labels)), dtype=np.float32)
+        for members, start, extra in self.groups(rows):
+
+            def score(chosen: list[int], members=members, start=start) -> None:
+                batch = rows.batch(members[chosen], start, self.pad_id, self.device)
+                with torch.no_grad():
+                    answers = torch.log_softmax(self.label_scores(batch), -1)
+                scores[members[chosen]] = answers.cpu().numpy()
+
+            run_in_batches(rows.lengths[members] - start + extra, self.batch_tokens(token_budget), score)
+        if not np.isfinite(scores).all():
+            bad = rows.encoded[rows.owner[int(np.argwhere(~np.isfinite(scores))[0][0])]].example_id
+            raise StudyError(f"The model returns NaN for example '{bad}'; load it with `dtype: float32`.")
+        return scores
+
+    def groups(self, rows: Rows, share: bool = True) -> list[tuple[np.ndarray, int, int]]:
+        """Rows that can be read together: their numbers, the tokens in front shared by all, the tokens behind."""
+        found: dict[Hashable, list[int]] = defaultdict(list)
+        for number, encoded in enumerate(rows.encoded):
+            found[self.group(encoded)].append(number)
+        return [
+            (
+                np.flatnonzero(np.isin(rows.owner, numbers)),
+                self.shared_tokens(rows.encoded[numbers[0]]) if share else 0,
+                self.extra_tokens(rows.encoded[numbers[0]]),
+            )
+            for numbers in found.values()
+        ]
+
+    def score_embeddings(self, encoded: Encoded, embeddings: torch.Tensor, form: str = "log_prob") -> torch.Tensor:
+        """Log-probabilities (or, with form "logit", logits) of the labels, (batch, labels); differentiable.
+
+        embeddings: (batch, tokens, width), of all tokens of one example.
+        """
+        require_known(form, FORMS, "form of score")
+        ids = torch.as_tensor(encoded.token_ids, device=self.device).expand(len(embeddings), -1)
+        types = None
+        if encoded.token_types is not None:
+            types = torch.as_tensor(encoded.token_types, device=self.device).expand(len(embeddings), -1)
+        lengths = torch.full((len(embeddings),), len(encoded.token_ids), device=self.device)
+        scores = self.label_scores(Batch(encoded, 0, lengths, ids, None, types, embeddings), form)
+        return torch.log_softmax(scores, -1) if form == "log_prob" else scores
+
+    def embed(self, token_ids: np.ndarray | torch.Tensor) -> torch.Tensor:
+        """Input embeddings (..., width) of token ids, detached."""
+        ids = torch.as_tensor(token_ids, device=self.device)
         return self.model.get_input_embeddings()(ids).detach()
 
 
@@ -101,32 +173,37 @@ def batches_by_length(lengths: Sequence[int], token_budget: int) -> list[list[in
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that device memory ran out."""
-    return isinstance(error, torch.cuda.OutOfMemoryError) or "out of memory" in str(error).lower()
+    """Whether an error means that memory ran out, on the device or on the host."""
+    text = str(error).lower()
+    return isinstance(error, torch.cuda.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text
 
 
-def score_in_batches(rows, lengths, token_budget, score_batch, n_labels) -> np.ndarray:
-    """Score all rows batch by batch; a batch that does not fit into memory is halved until it does.
+def run_in_batches(lengths: Sequence[int], token_budget: int, compute: Callable[[list[int]], None]) -> None:
+    """Call `compute` with batches of indices of similar length, the longest first.
 
-    Raises StudyError when a single row does not fit, or when a score is not a number.
+    When memory runs out, the batch is halved, and so are the batches that follow. Raises StudyError when a single
+    sequence does not fit.
     """
-    scores = np.empty((len(rows), n_labels), dtype=np.float32)
+    lengths = np.asarray(lengths).tolist()
     pending = batches_by_length(lengths, token_budget)[::-1]
+    limit = float("inf")
     while pending:
         batch = pending.pop()
+        size = lengths[batch[0]] * len(batch)
+        if size > limit and len(batch) > 1:
+            pending += [batch[len(batch) // 2 :], batch[: len(batch) // 2]]
+            continue
+        failed = False
         try:
-            scores[batch] = score_batch([rows[index] for index in batch])
+            compute(batch)
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
             if len(batch) == 1:
                 raise StudyError(
                     "Memory ran out on a single text; use a smaller model, `dtype: bfloat16`, or shorter texts (`max_words`)."
                 ) from error
-            pending += [batch[len(batch) // 2 :], batch[: len(batch) // 2]]
-    if len(rows) and not np.isfinite(scores).all():
-        bad = rows[int(np.argwhere(~np.isfinite(scores))[0][0])].encoded.example_id
-        raise StudyError(f"The model returns NaN for example '{bad}'; load it with `dtype: float32`.")
-    return scores
+            failed, limit = True, size / 2
+            pending.append(batch)
+        if failed and torch.cuda.is_available():
+            torch.cuda.empty_cache()  # here, since the handler above keeps the failed batch's tensors alive

@@ -1,23 +1,43 @@
 """Causal language models that answer a classification prompt with a verbalised label."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+import inspect
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from tqdm import tqdm
+from tqdm.auto import tqdm
 from transformers import DynamicCache, set_seed
 
 from rationales.errors import StudyError, require_known
 from rationales.examples import Example
-from rationales.subjects.base import Row, Subject, batches_by_length, out_of_memory, score_in_batches
+from rationales.subjects.answering import Prefix, head_is_plain, read_apart, read_side_by_side
+from rationales.subjects.base import Subject, batches_by_length, out_of_memory
 from rationales.subjects.encoding import PROMPT_STYLES, Encoded, encode_prompt, without_end
+from rationales.subjects.rows import Batch, intact_rows
 
 KEPT_PREFIXES = 16  # one per task and language is the rule
+ATTENTION_KINDS = {"full_attention", "sliding_attention"}
+
+
+@dataclass(frozen=True)
+class Route:
+    """What was found about a model by asking it one text in several ways.
+
+    lends: answers through the lent prompt are those of whole sequences. plain_head: and so are those from the label
+    rows of the output matrix alone. hides: words can be hidden by the attention mask.
+    """
+
+    lends: bool
+    plain_head: bool
+    hides: bool
 
 
 class CausalSubject(Subject):
-    """A causal LM. The probability of a label is that of all its tokens, normalised over the label set."""
+    """A causal LM. The probability of a label is that of all its tokens, normalised over the label set.
+
+    prefix_cache: keys and values of the prompts read so far; clear it when the weights change.
+    """
 
     kind = "causal"
 
@@ -26,26 +46,111 @@ class CausalSubject(Subject):
         self.prompt_style = require_known(prompt_style, PROMPT_STYLES, "prompt style")
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
-        self.prefix_cache: dict[tuple[int, ...], list[tuple[torch.Tensor, torch.Tensor]]] = {}
+        self.prefix_cache: dict[tuple[int, ...], Prefix] = {}
+        self.found: tuple[object, Route] | None = None
 
     def _encode(self, example: Example) -> Encoded:
         return encode_prompt(self.tokenizer, self.task, self.labels, example, self.prompt_style, self.name)
 
     @property
-    def shares_prefix(self) -> bool:
-        """Whether keys and values of the prompt in front of the text may be computed once and used for all.
-
-        Sliding-window, hybrid and state-space models keep other states than keys and values of every position.
-        """
+    def layer_kinds(self) -> set[str]:
+        """Kinds of layers as transformers names them; {"other"} for models without attention."""
         config = self.model.config.get_text_config()
-        kinds = getattr(config, "layer_types", None) or ["full_attention"]
-        sliding = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
-        return set(kinds) == {"full_attention"} and not sliding
+        if getattr(config, "num_attention_heads", None) is None:
+            return {"other"}
+        return set(getattr(config, "layer_types", None) or ["full_attention"])
+
+    @property
+    def window(self) -> float:
+        """Positions that the narrowest layer looks back on."""
+        config = self.model.config.get_text_config()
+        width = getattr(config, "sliding_window", None)
+        named = getattr(config, "layer_types", None)
+        slides = "sliding_attention" in named if named else getattr(config, "use_sliding_window", True)
+        return width if width and slides else float("inf")
+
+    @property
+    def shares_prefix(self) -> bool:
+        """Whether keys and values of the prompt may be computed once and used for all texts, by the architecture.
+
+        Hybrid and state-space models keep other states than keys and values of every position.
+        """
+        return self.layer_kinds <= ATTENTION_KINDS
+
+    def lends_prompt(self, encoded: Encoded) -> bool:
+        """Whether an example is read behind a lent prompt; else every text is read whole, which is slower.
+
+        A sliding window changes nothing where it is wider than the text (twice as wide, since a word that takes the
+        place of another may have more tokens).
+        """
+        longest = len(encoded.token_ids) + self.extra_tokens(encoded)
+        return self.shares_prefix and 2 * longest <= self.window and self.route(encoded).lends
+
+    def route(self, encoded: Encoded) -> Route:
+        """How the model may be read; found once per model, since attributes of configurations cannot be trusted."""
+        if self.found is None or self.found[0] is not self.model:
+            self.found = (self.model, self._find_route(encoded))
+        return self.found[1]
 
     @torch.no_grad()
-    def read_prefix(self, prefix: tuple[int, ...]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    def _find_route(self, encoded: Encoded) -> Route:
+        rows, alone = intact_rows([encoded]), np.zeros(1, dtype=int)
+        whole = rows.batch(alone, 0, self.pad_id, self.device)
+        tail = rows.batch(alone, encoded.prefix, self.pad_id, self.device)
+        last_word = torch.as_tensor(encoded.token_words == encoded.n_words - 1, device=self.device)[None]
+        tolerance = 1e-3 if self.model.dtype == torch.float32 else 0.2  # nats; bfloat16 alone moves answers by .05
+
+        def agrees(plain: bool, hidden: bool) -> bool:
+            one, other = (whole, tail) if not hidden else (
+                replace(whole, hidden=last_word), replace(tail, hidden=last_word[:, encoded.prefix :])
+            )  # fmt: skip
+            try:
+                prefix = self.read_prefix(tuple(encoded.token_ids[: encoded.prefix].tolist()))
+                lent = read_side_by_side(self.model, other, prefix, "log_prob", None, plain)
+            except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
+                if out_of_memory(error):
+                    raise
+                return False
+            read = read_apart(self.model, one, "log_prob", None, self.takes_positions)
+            gap = torch.log_softmax(lent, -1) - torch.log_softmax(read, -1)
+            return bool(gap.abs().max() < tolerance)
+
+        plain = self.shares_prefix and head_is_plain(self.model) and agrees(plain=True, hidden=False)
+        lends = plain or (self.shares_prefix and agrees(plain=False, hidden=False))
+        hides = agrees(plain, hidden=True) if lends else self.shares_prefix and self.takes_positions
+        return Route(lends, plain, hides)
+
+    @property
+    def takes_positions(self) -> bool:
+        """Whether the model can be told the positions of its tokens."""
+        return "position_ids" in inspect.signature(self.model.forward).parameters
+
+    def group(self, encoded: Encoded) -> Hashable:
+        lends = self.lends_prompt(encoded)
+        return tuple(encoded.token_ids[: encoded.prefix].tolist()) if lends else (), encoded.label_ids
+
+    def shared_tokens(self, encoded: Encoded) -> int:
+        return encoded.prefix if self.lends_prompt(encoded) else 0
+
+    def extra_tokens(self, encoded: Encoded) -> int:
+        return sum(len(ids) - 1 for ids in encoded.label_ids)
+
+    def can_hide(self, encoded: Encoded) -> bool:
+        """Whether words can be hidden by the attention mask: not where states take the place of attention."""
+        return self.route(encoded).hides
+
+    def forget_prompts(self) -> None:
+        """Forget the keys and values of the prompts, as after a change of the weights."""
+        self.prefix_cache.clear()
+
+    def answer_columns(self, batch: Batch) -> torch.Tensor:
+        """The last token answers."""
+        return batch.lengths - 1
+
+    @torch.no_grad()
+    def read_prefix(self, prefix: tuple[int, ...]) -> Prefix:
         """Keys and values (1, heads, tokens, width) of each layer for the tokens in front of the text; kept."""
-        if prefix not in self.prefix_cache:
+        if prefix and prefix not in self.prefix_cache:
             ids = torch.tensor([prefix], device=self.device)
             cache = self.model.get_decoder()(
                 input_ids=ids, use_cache=True, past_key_values=DynamicCache()
@@ -53,88 +158,18 @@ class CausalSubject(Subject):
             while len(self.prefix_cache) >= KEPT_PREFIXES:
                 self.prefix_cache.pop(next(iter(self.prefix_cache)))
             self.prefix_cache[prefix] = [(layer.keys, layer.values) for layer in cache.layers]
-        return self.prefix_cache[prefix]
+        return self.prefix_cache[prefix] if prefix else []
 
-    def score_rows(self, rows: Sequence[Row], token_budget: int) -> np.ndarray:
-        groups = defaultdict(list)
-        for index, row in enumerate(rows):
-            prefix = tuple(row.encoded.token_ids[: row.encoded.prefix].tolist()) if self.shares_prefix else ()
-            groups[prefix, row.encoded.label_ids].append(index)
-        scores = np.empty((len(rows), len(self.labels)), dtype=np.float32)
-        for (prefix, label_ids), members in groups.items():
-            chosen = [rows[index] for index in members]
-            extra = max(map(len, label_ids)) - 1
-            lengths = [len(row.token_ids) - len(prefix) + extra for row in chosen]
-            scores[members] = score_in_batches(
-                chosen, lengths, token_budget, lambda batch, p=prefix, ids=label_ids: self._score_batch(batch, p, ids),
-                len(self.labels),
-            )  # fmt: skip
-        return scores
-
-    @torch.no_grad()
-    def _score_batch(self, rows: list[Row], prefix: tuple[int, ...], label_ids) -> np.ndarray:
-        tails = [row.token_ids[len(prefix) :].tolist() for row in rows]
-        if all(len(ids) == 1 for ids in label_ids):
-            logits = self._last_logits(tails, prefix, 1)[:, -1]
-            picked = torch.log_softmax(logits.float(), -1)[:, [ids[0] for ids in label_ids]]
-        else:
-            sums = []
-            for ids in label_ids:
-                logits = self._last_logits([tail + list(ids[:-1]) for tail in tails], prefix, len(ids))
-                steps = torch.log_softmax(logits.float(), -1)
-                sums.append(sum(steps[:, place, token] for place, token in enumerate(ids)))
-            picked = torch.stack(sums, -1)
-        return torch.log_softmax(picked, -1).cpu().numpy()
-
-    def _last_logits(self, tails: list[list[int]], prefix: tuple[int, ...], keep: int) -> torch.Tensor:
-        """Logits (rows, keep, vocabulary) at the last positions of prefix + tail.
-
-        Tails are padded on the left, between prefix and tail, so that answers stand in one column; positions
-        count on from the prefix, so rotary angles are those of the unpadded sequence.
-        """
-        longest, start = max(map(len, tails)), len(prefix)
-        ids = torch.full((len(tails), longest), self.tokenizer.pad_token_id)
-        mask = torch.zeros(len(tails), start + longest, dtype=torch.long)
-        mask[:, :start] = 1
-        positions = torch.zeros(len(tails), longest, dtype=torch.long)
-        for number, tail in enumerate(tails):
-            ids[number, longest - len(tail) :] = torch.tensor(tail)
-            mask[number, start + longest - len(tail) :] = 1
-            positions[number, longest - len(tail) :] = torch.arange(start, start + len(tail))
-        cache = None
-        if prefix:
-            cache = DynamicCache()
-            for layer, (keys, values) in enumerate(self.read_prefix(prefix)):
-                cache.update(keys.expand(len(tails), -1, -1, -1), values.expand(len(tails), -1, -1, -1), layer)
-        return self.model(
-            input_ids=ids.to(self.device),
-            attention_mask=mask.to(self.device),
-            position_ids=positions.to(self.device),
-            past_key_values=cache,
-            use_cache=cache is not None,
-            logits_to_keep=keep,
-        ).logits
-
-    def score_embeddings(self, encoded: Encoded, embeddings: torch.Tensor) -> torch.Tensor:
-        sums = []
-        single = all(len(ids) == 1 for ids in encoded.label_ids)
-        for ids in encoded.label_ids[:1] if single else encoded.label_ids:
-            inputs = embeddings
-            if len(ids) > 1:
-                tail = self.embed(np.array(ids[:-1])).expand(len(embeddings), -1, -1)
-                inputs = torch.cat([embeddings, tail.to(embeddings.dtype)], 1)
-            logits = self.model(inputs_embeds=inputs, use_cache=False, logits_to_keep=len(ids)).logits.float()
-            steps = torch.log_softmax(logits, -1)
-            sums.append(sum(steps[:, place, token] for place, token in enumerate(ids)))
-        if single:
-            sums = [steps[:, 0, ids[0]] for ids in encoded.label_ids]
-        return torch.log_softmax(torch.stack(sums, -1), -1)
-
-    @torch.no_grad()
-    def read_attention(self, encoded: Encoded) -> torch.Tensor:
-        ids = torch.as_tensor(encoded.token_ids, device=self.device)[None]
-        attentions = self.model(input_ids=ids, output_attentions=True, use_cache=False, logits_to_keep=1).attentions
-        return torch.stack([layer[0, :, -1] for layer in attentions]).float()
+    def label_scores(
+        self, batch: Batch, form: str = "log_prob", attentions: list[torch.Tensor] | None = None
+    ) -> torch.Tensor:
+        if batch.hidden is not None and not self.can_hide(batch.encoded):
+            raise StudyError(f"Words cannot be hidden from '{self.name}' by attention; use another removal operator.")
+        if self.lends_prompt(batch.encoded):
+            prefix = self.read_prefix(tuple(batch.encoded.token_ids[: batch.start].tolist()))
+            plain = self.route(batch.encoded).plain_head
+            return read_side_by_side(self.model, batch, prefix, form, attentions, plain)
+        return read_apart(self.model, batch, form, attentions, self.takes_positions)
 
     def render(self, messages: list[dict[str, str]]) -> str:
         """A conversation as the text the model continues with the assistant's next turn."""
