@@ -44,8 +44,8 @@ def plot_selections(table: pd.DataFrame, xlabel: str = "Change of agreement agai
     """Return how much more seeds of equal accuracy agree than all seeds: a panel per rule, a row per explainer.
 
     table: one row per explainer, rule and n_models, with difference, low, high (coloured: the selection, interval over
-    items), of_all, random_low and random_high (grey: where 95 % of random subsets of the same size lie). Points right of
-    the grey band agree more than chance explains. Within a row the largest selection stands on top. Rows of the rule
+    items), of_all, random_low and random_high (grey: where 95 % of random subsets of the same size lie). Points right
+    of the grey band agree more than chance explains. Within a row the largest selection stands on top. Rows of the rule
     "all" are not drawn. Raises StudyError for absent columns, repeated rows, or when nothing is left.
     """
     columns = ["explainer", "rule", "n_models", "difference", "low", "high", "of_all", "random_low", "random_high"]
@@ -85,7 +85,7 @@ def plot_width_by_seeds(table: pd.DataFrame, ax: Axes | None = None, metric: str
     """Return half the width of the interval over seeds against the number of seeds, one line per explainer.
 
     table: columns explainer, n_seeds, half_width, wanted, and optionally metric (rows of `metric` are taken) and
-    seeds_needed (named in the legend). Both axes are logarithmic: without surprises the lines fall with the square root.
+    seeds_needed (named in the legend). Both axes are logarithmic: the lines should fall with the square root.
     Sizes without a defined width are left out. Raises StudyError for absent columns or repeated points.
     """
     require_columns(table, ["explainer", "n_seeds", "half_width", "wanted"], "A plot of interval widths")

@@ -63,7 +63,7 @@ def stability_table(analysis: SeedAnalysis, model: dict, metrics: tuple[str, ...
 
 
 def selection_figure_table(analysis: SeedAnalysis, model: dict, metric: str = "pearson") -> pd.DataFrame:
-    """Return the rows of `plot_selections` for one model, with the scores as support for one label where they have a sign.
+    """Return the rows of `plot_selections` for one model, scores signed for one label where they have a sign.
 
     That is the sign of Bogaert et al. 2023; explainers without signs, and models without divided items, have one form.
     """
@@ -77,8 +77,8 @@ def selection_figure_table(analysis: SeedAnalysis, model: dict, metric: str = "p
 def humans_table(analysis: SeedAnalysis, model: dict) -> pd.DataFrame:
     """Return readers and seeds in one table: who, raters, and agreement of two of them with interval.
 
-    f1 and kappa at the length of the human rationale are comparable between all rows; those at "own length" compare sets
-    as given and exist for sets only. Readers come first, the corpora of other texts after those of the model.
+    f1 and kappa at the length of the human rationale are comparable between all rows; those at "own length" compare
+    sets as given and exist for sets only. Readers come first, the corpora of other texts after those of the model.
     """
     table = analysis.humans
     if table.empty:
@@ -170,9 +170,9 @@ def _accuracy_sentence(analysis: SeedAnalysis, model: dict) -> str:
     return (
         f"{int(row['n_models'])} seeds are between {format_number(row['lowest'], 3)} and "
         f"{format_number(row['highest'], 3)} accurate on {int(row['n_items'])} items (Cochran's Q: p = "
-        f"{format_number(row['p_cochran'], 3)}; {int(row['equivalent_pairs'])} of {int(row['pairs'])} pairs are equivalent "
-        f"within {format_number(row['margin'])}, {int(row['different_pairs'])} differ by McNemar's test); two of them predict different "
-        f"labels for a share of {format_interval(pair['estimate'], pair['low'], pair['high'])} of the items."
+        f"{format_number(row['p_cochran'], 3)}; {int(row['equivalent_pairs'])} of {int(row['pairs'])} pairs are "
+        f"equivalent within {format_number(row['margin'])}, {int(row['different_pairs'])} differ by McNemar's test); two of "
+        f"them predict different labels for a share of {format_interval(pair['estimate'], pair['low'], pair['high'])} of the items."
     )
 
 
@@ -197,16 +197,17 @@ def _selection_sentence(analysis: SeedAnalysis, model: dict) -> str:
         return ""
     extreme = next(rows.loc[[rows["difference"].idxmax()]].itertuples())
     text = (
-        f"restricting to seeds of equal accuracy changes that correlation by {rows['difference'].median():+.3f} in the "
-        f"median of {len(rows)} selections and explainers, at most by {extreme.difference:+.3f} "
-        f"[{extreme.low:+.3f}, {extreme.high:+.3f}] ({label_of(extreme.explainer)}, {extreme.rule} {extreme.n_models})"
+        f"restricting to seeds of equal accuracy changes the correlation (signed for one label) by "
+        f"{rows['difference'].median():+.3f} in the median of {len(rows)} selections and explainers, at most by "
+        f"{extreme.difference:+.3f} [{extreme.low:+.3f}, {extreme.high:+.3f}] ({label_of(extreme.explainer)}, {extreme.rule} {extreme.n_models})"
     )
     tested = rows[rows["n_subsets"] >= FEW_SUBSETS]
     if tested.empty:
         return f"{text}; with so few seeds random subsets are too few to say whether that is chance."
     return (
         f"{text}; {int((tested['p_random'] <= 0.05).sum())} of the {len(tested)} with {FEW_SUBSETS} random subsets or "
-        "more agree as much as the highest 5 % of random subsets of their size, where 5 % of them would by chance."
+        "more agree as much as the highest 5 % of random subsets of their size, where 5 % of them would by chance "
+        "(they share their seeds, so that they are not independent)."
     )
 
 
@@ -294,8 +295,8 @@ def _average_sentence(averages: pd.DataFrame | None, model: dict) -> str:
         label = metric_style(str(metric))["label"]
         label = label if metric == "f1" else label[:1].lower() + label[1:]
         texts.append(
-            f"{label} rises beyond doubt for {len(better)} and falls for {len(worse)} of {len(part)} explainers, most for "
-            f"{label_of(most.explainer)} by {most.difference:+.2f} [{most.low:+.2f}, {most.high:+.2f}]"
+            f"{label} rises clearly for {len(better)} and falls clearly for {len(worse)} of {len(part)} explainers; it "
+            f"rises most for {label_of(most.explainer)} by {most.difference:+.2f} [{most.low:+.2f}, {most.high:+.2f}]"
         )
     if not texts:
         return ""
