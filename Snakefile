@@ -348,11 +348,11 @@ rule findings:
     output:
         f"{FOLDER}/findings.html",
     log:
-        log_of("16_findings"),
+        log_of("15_findings"),
     params:
-        notebook="16_findings",
+        notebook="15_findings",
         given=given(),
-        code=code_of("16_findings", "statistics", "figures", "reporting", "stages"),
+        code=code_of("15_findings", "statistics", "figures", "reporting", "stages"),
         settings=settings_of(STUDY.statistics),
     shell:
         RUN_NOTEBOOK + REPORT
