@@ -171,8 +171,9 @@ def _accuracy_sentence(analysis: SeedAnalysis, model: dict) -> str:
         f"{int(row['n_models'])} seeds are between {format_number(row['lowest'], 3)} and "
         f"{format_number(row['highest'], 3)} accurate on {int(row['n_items'])} items (Cochran's Q: p = "
         f"{format_number(row['p_cochran'], 3)}; {int(row['equivalent_pairs'])} of {int(row['pairs'])} pairs are "
-        f"equivalent within {format_number(row['margin'])}, {int(row['different_pairs'])} differ by McNemar's test); two of "
-        f"them predict different labels for a share of {format_interval(pair['estimate'], pair['low'], pair['high'])} of the items."
+        f"equivalent within {format_number(row['margin'])}, {int(row['different_pairs'])} differ by McNemar's test); "
+        "two of them predict different labels for a share of "
+        f"{format_interval(pair['estimate'], pair['low'], pair['high'])} of the items."
     )
 
 
@@ -199,7 +200,8 @@ def _selection_sentence(analysis: SeedAnalysis, model: dict) -> str:
     text = (
         f"restricting to seeds of equal accuracy changes the correlation (signed for one label) by "
         f"{rows['difference'].median():+.3f} in the median of {len(rows)} selections and explainers, at most by "
-        f"{extreme.difference:+.3f} [{extreme.low:+.3f}, {extreme.high:+.3f}] ({label_of(extreme.explainer)}, {extreme.rule} {extreme.n_models})"
+        f"{extreme.difference:+.3f} [{extreme.low:+.3f}, {extreme.high:+.3f}] "
+        f"({label_of(extreme.explainer)}, {extreme.rule} {extreme.n_models})"
     )
     tested = rows[rows["n_subsets"] >= FEW_SUBSETS]
     if tested.empty:
