@@ -28,6 +28,8 @@ SHARDS = range(STUDY.shards)
 SEVERAL_SEEDS = len({(r.corpus, r.subject, r.tuning) for r in RUNS.values()}) < len(RUNS)
 PLANTED = any(corpus["reader"].startswith("planted") for corpus in STUDY.corpora.values())
 COMMON = ["examples.py", "tables.py", "tasks.py", "study.py", "randomness.py"]
+SEEDS = [f"stages/{name}.py" for name in ("compare_seeds", "analyse_seeds", "average_seeds", "seed_data", "seed_intervals",
+         "seed_stability", "seed_selections", "seed_tunings", "seed_humans", "seed_components", "score_faithfulness")]
 TESTED = ["stages/contrast.py", "stages/evaluate_claims.py", "stages/specifications.py", "stages/specification_choices.py"]
 MODELS = [*COMMON, "subjects", "stages/prepare.py", "stages/subjects.py", "explainers/prompts.py"]
 
@@ -267,6 +269,8 @@ rule agreement:
 rule seed_variance:
     input:
         EXPLANATIONS,
+        METRICS,
+        [part("training", run) for run in TUNED],
     output:
         part("stability", "seeds"),
     log:
@@ -274,10 +278,12 @@ rule seed_variance:
     params:
         notebook="09_seed_variance",
         given=given(),
-        code=code_of("09_seed_variance", "metrics", "statistics", "figures", "reporting", "stages/compare_seeds.py"),
+        code=code_of("09_seed_variance", *MODELS, "metrics", "statistics", "figures", "reporting", *SEEDS),
         settings=settings_of(STUDY.statistics, [run.columns for run in STUDY.runs]),
+    resources:
+        gpu=1,
     shell:
-        RUN_NOTEBOOK
+        ON_GPU
 
 
 rule tuning_curves:
