@@ -34,7 +34,11 @@ def predict(engine: Engine, corpus: Corpus, examples: list[Example]) -> pd.DataF
     for number, label in enumerate(corpus.labels):
         table[f"p_{label}"] = np.exp(full[:, number].astype(float))
     table["p_full"] = np.exp(full[np.arange(len(full)), targets].astype(float))
+    offered = set.intersection(set(OPERATORS), *(engine.operators(example) for example in examples))
     for name in OPERATORS:
+        if name not in offered:  # a state-space model has no attention to hide words from
+            table[f"p_empty_{name}"] = np.nan
+            continue
         nothing = [Request(example, np.zeros((1, len(example.words)), bool), name) for example in examples]
         empty = np.concatenate(engine.answer(nothing))
         table[f"p_empty_{name}"] = np.exp(empty[np.arange(len(empty)), targets].astype(float))

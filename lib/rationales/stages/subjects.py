@@ -10,6 +10,7 @@ from rationales.study import BASE, Run, Study
 from rationales.subjects.base import Subject
 from rationales.subjects.engine import Engine
 from rationales.subjects.loading import Checkpoint, load_subject
+from rationales.subjects.operators import count_words
 
 DONE = "done.json"  # in the folder of a tuned model: which epoch is explained, and which epochs there were
 
@@ -77,8 +78,12 @@ def open_subject(study: Study, run: Run, corpus: Corpus | None = None, epoch: in
 
 
 def open_engine(study: Study, run: Run, corpus: Corpus | None = None, epoch: int | None = None) -> Engine:
-    """The erasure engine of a run's subject."""
-    return Engine(open_subject(study, run, corpus, epoch), token_budget=study.subjects[run.subject]["token_budget"])
+    """The erasure engine of a run's subject; words that replace others are drawn from the whole corpus."""
+    corpus = corpus or read_corpus(study, run.corpus)
+    return Engine(
+        open_subject(study, run, corpus, epoch), token_budget=study.subjects[run.subject]["token_budget"],
+        vocabulary=count_words(corpus.examples), seed=study.seed,
+    )  # fmt: skip
 
 
 def epoch_of(study: Study, run: Run) -> int:
