@@ -58,7 +58,8 @@ def summarise(rows: pd.DataFrame, by: Sequence[str], resamples: int = 2000, seed
                 "note": interval.note,
             }
         )
-    return pd.DataFrame(results)
+    columns = [*by, "estimate", "low", "high", "chance", "n", "n_seeds", "n_undefined", "note"]
+    return pd.DataFrame(results, columns=None if results else columns)
 
 
 def _item_interval(values: np.ndarray, generator: np.random.Generator, resamples: int) -> Interval:
