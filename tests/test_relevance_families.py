@@ -16,12 +16,12 @@ from rationales.explainers import relevance
 from rationales.explainers.registry import Workbench, explain
 from rationales.explainers.relevance import (
     Question,
+    answer_in_batches,
     ask,
     deciding_token,
     propagate,
     read_logits,
     relevance_sums,
-    run_in_batches,
 )
 from rationales.relevance.patching import relevance_rules
 from rationales.relevance.rules import RULES
@@ -194,10 +194,10 @@ def test_a_batch_that_does_not_fit_is_halved_and_one_text_too_large_is_named():
             raise RuntimeError("CUDA out of memory (pretended)")
         return propagate(subject, "cp_lrp", False, batch)
 
-    found = run_in_batches(subject, questions, 10**6, partial(compute, most=1))
+    found = answer_in_batches(subject, questions, 10**6, partial(compute, most=1))
     assert sizes[:2] == [4, 2] and len(found) == 4
     with pytest.raises(StudyError, match="single text"):
-        run_in_batches(subject, questions, 10**6, partial(compute, most=0))
+        answer_in_batches(subject, questions, 10**6, partial(compute, most=0))
 
 
 def overflowing(dtype: torch.dtype) -> CausalSubject:
@@ -216,8 +216,8 @@ def test_float16_that_gives_no_numbers_is_done_again_in_float32():
     questions = ask(bench_of(exact))
     compute = partial(propagate, half, "cp_lrp", False)
     assert not all(np.isfinite(result.scores).all() for result in compute(questions))
-    expected = run_in_batches(exact, questions, 8192, partial(propagate, exact, "cp_lrp", False))
-    for result, other in zip(run_in_batches(half, questions, 8192, compute), expected, strict=True):
+    expected = answer_in_batches(exact, questions, 8192, partial(propagate, exact, "cp_lrp", False))
+    for result, other in zip(answer_in_batches(half, questions, 8192, compute), expected, strict=True):
         assert result.in_float32 and not other.in_float32
         np.testing.assert_allclose(result.scores, other.scores, atol=1e-4 * np.abs(other.scores).max())
     assert {parameter.dtype for parameter in half.model.parameters()} == {torch.float16}

@@ -3,6 +3,7 @@
 import copy
 from contextlib import ExitStack
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from transformers.activations import ACT2FN
 
 from rationales.errors import StudyError
 from rationales.relevance.families import FAMILIES, find_family, list_parts
-from rationales.relevance.patching import PATCHES, hook_tanh, in_float32, relevance_rules
+from rationales.relevance.patching import PATCHES, hook_tanh, relevance_rules
 from rationales.relevance.rules import (
     GATES,
     RULES,
@@ -25,6 +26,7 @@ from rationales.relevance.rules import (
     soft_cap_rule,
     tanh_gate,
 )
+from rationales.subjects.differentiation import in_single_precision
 from tiny_families import CAUSAL, ENCODER, tiny_model
 
 IDS = torch.tensor([[5, 9, 33, 7, 20]])
@@ -311,7 +313,7 @@ def test_half_precision_weights_come_back_unchanged():
     model = tiny_model("llama", dtype=torch.float16)
     kept = copy.deepcopy(model.state_dict())
     buffers = {name: (b.dtype, b.clone()) for name, b in model.named_buffers()}
-    with in_float32(model):
+    with in_single_precision(SimpleNamespace(model=model, forget_prompts=lambda: None)):
         assert {p.dtype for p in model.parameters()} == {torch.float32}
         assert model.dtype == torch.float32
     assert {p.dtype for p in model.parameters()} == {torch.float16}

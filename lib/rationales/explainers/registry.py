@@ -10,12 +10,15 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rationales.errors import StudyError, require_known
 from rationales.examples import Example
-from rationales.subjects.engine import Engine
+
+if TYPE_CHECKING:  # the engine loads torch, which those who only read explanations do without
+    from rationales.subjects.engine import Engine
 
 EXPLAINER_MODULES = (
     "baselines", "gradients", "attention", "perturbation", "surrogates", "shapley", "slalom", "relevance"
@@ -52,7 +55,7 @@ class Workbench:
     seed: of every random draw. training: labelled examples for explainers that learn from the corpus alone.
     """
 
-    engine: Engine
+    engine: "Engine"
     examples: Sequence[Example]
     targets: Sequence[int]
     seed: int = 0

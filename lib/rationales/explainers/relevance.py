@@ -15,17 +15,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from rationales.errors import StudyError, require_known
+from rationales.errors import require_known
 from rationales.explainers.gradients import token_explanation
 from rationales.explainers.registry import Explanation, Workbench, explainer
 from rationales.relevance.chefer import MAPS, roll_out, weigh_maps
 from rationales.relevance.families import find_family
-from rationales.relevance.patching import in_float32, relevance_rules
+from rationales.relevance.patching import relevance_rules
 from rationales.relevance.rules import RULES
-from rationales.subjects.base import Subject, batches_by_length, out_of_memory
+from rationales.subjects.base import Subject, run_in_batches
+from rationales.subjects.differentiation import BACKWARD_COST, HALF, in_single_precision
 from rationales.subjects.encoding import Encoded
-
-BACKWARD_COST = 4  # a backward pass keeps what a forward pass can forget, so its batches are this much smaller
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ def propagate(subject: Subject, rule: str, contrastive: bool, questions: Sequenc
     ]
 
 
-def run_in_batches(
+def answer_in_batches(
     subject: Subject,
     questions: Sequence[Question],
     token_budget: int,
@@ -143,23 +142,15 @@ def run_in_batches(
     that question is computed once more with the weights in float32. Raises StudyError when one question does not fit.
     """
     found: dict[int, TokenScores] = {}
-    pending = batches_by_length([len(question.token_ids) for question in questions], token_budget)[::-1]
-    while pending:
-        batch = pending.pop()
-        try:
-            found.update(zip(batch, compute([questions[index] for index in batch]), strict=True))
-        except RuntimeError as error:
-            if not out_of_memory(error):
-                raise
-            if len(batch) == 1:
-                raise StudyError(
-                    "Memory ran out on a single text; use a smaller model, `dtype: bfloat16`, or shorter texts (`max_words`)."
-                ) from error
-            pending += [batch[len(batch) // 2 :], batch[: len(batch) // 2]]
+
+    def keep(batch: list[int]) -> None:
+        found.update(zip(batch, compute([questions[index] for index in batch]), strict=True))
+
+    run_in_batches([len(question.token_ids) for question in questions], token_budget, keep)
     broken = [index for index, result in found.items() if not np.isfinite(result.scores).all()]
-    if broken and subject.model.dtype in (torch.float16, torch.bfloat16):
-        with in_float32(subject.model):
-            again = run_in_batches(subject, [questions[index] for index in broken], token_budget, compute)
+    if broken and subject.model.dtype in HALF:
+        with in_single_precision(subject):
+            again = answer_in_batches(subject, [questions[index] for index in broken], token_budget, compute)
         found.update({index: replace(result, in_float32=True) for index, result in zip(broken, again, strict=True)})
     return [found[index] for index in range(len(questions))]
 
@@ -169,7 +160,7 @@ def token_relevance(bench: Workbench, rule: str, contrastive: bool) -> list[tupl
     subject, questions = bench.engine.subject, ask(bench)
     compute = partial(propagate, subject, rule, contrastive)
     budget = max(1, bench.engine.token_budget // BACKWARD_COST)
-    return list(zip(questions, run_in_batches(subject, questions, budget, compute), strict=True))
+    return list(zip(questions, answer_in_batches(subject, questions, budget, compute), strict=True))
 
 
 def explain_by_rule(bench: Workbench, rule: str, contrastive: bool, aggregation: str) -> list[Explanation]:
@@ -248,7 +239,7 @@ def explain_by_chefer(
         layers = subject.model.config.get_text_config().num_hidden_layers
         start_layer = min(1, layers - 1) if maps == "relevance" else 0
     compute = partial(attribute_attention, subject, maps, start_layer)
-    found = run_in_batches(subject, questions, max(1, bench.engine.token_budget // BACKWARD_COST), compute)
+    found = answer_in_batches(subject, questions, max(1, bench.engine.token_budget // BACKWARD_COST), compute)
     explanations = []
     for example, question, result in zip(bench.examples, questions, found, strict=True):
         details = {"maps": maps, "start_layer": start_layer, "score": result.score, "in_float32": result.in_float32}

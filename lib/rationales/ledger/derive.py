@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from rationales.explainers.baselines import STOP_WORDS, bare_word
 from rationales.ledger.panel import ANSWER, INTACT, measure_name
 from rationales.metrics.selection import inclusion_probabilities, set_to_scores
 from rationales.metrics.stability import mean_pairwise_correlation
@@ -56,8 +57,6 @@ def word_rows(explanations: pd.DataFrame, examples: pd.DataFrame) -> pd.DataFram
     where there is none. Examples without a human rationale have no k, and no rows of the shares; texts in which every
     word has a letter have no share of words without one.
     """
-    from rationales.explainers.baselines import STOP_WORDS, bare_word  # here, since it imports torch
-
     texts = {
         (row.corpus, row.example_id): (list(row.words), row.language, row.gold)
         for row in examples[["corpus", "example_id", "words", "language", "gold"]].itertuples(index=False)

@@ -187,20 +187,3 @@ def relevance_rules(model: nn.Module, rule: str) -> Iterator[None]:
             if patch is not None:
                 patch(part, rule, undo)
         yield
-
-
-@contextmanager
-def in_float32(model: nn.Module) -> Iterator[None]:
-    """Within the block, half-precision weights are float32; afterwards they have their old type and value again."""
-    changed = [
-        (tensor, tensor.dtype)
-        for tensor in [*model.parameters(), *model.buffers()]
-        if tensor.dtype in (torch.float16, torch.bfloat16)
-    ]
-    try:
-        for tensor, _ in changed:
-            tensor.data = tensor.data.float()
-        yield
-    finally:
-        for tensor, dtype in changed:
-            tensor.data = tensor.data.to(dtype)

@@ -180,8 +180,7 @@ class EpochKeeper(TrainerCallback):
         """Add the measures of an epoch; texts are encoded once for all epochs."""
         self.subject.model.eval()
         self.engine.memory.clear()  # it holds answers of the weights before, and so does the cache of prompts
-        if self.subject.kind == "causal":
-            self.subject.prefix_cache.clear()
+        self.subject.forget_prompts()
         for split, examples in self.sets.items():
             self.rows.append({"epoch": epoch, **measure(self.engine, examples, split), "train_loss": loss})
         self.subject.model.train()
