@@ -7,7 +7,6 @@ matplotlib.use("Agg")
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from matplotlib import pyplot as plt
 from scipy.stats import spearmanr
 
@@ -21,13 +20,9 @@ from rationales.stages.calibrate_metrics import (
     random_test,
     rank_correlations,
 )
-from rationales.study import load_study
 from rationales.tables import read_table
+from tiny_study import open_tiny_study
 
-STUDY = {
-    "study": "tiny", "corpora": {"planted_sentiment": {}}, "subjects": {"tiny-llama": {"embedded": "tiny-llama"}},
-    "runs": [{"corpus": "planted_sentiment", "subject": "tiny-llama"}], "statistics": {"resamples": 200},
-}  # fmt: skip
 QUALITY = {("lime", "default"): 0.9, ("occlusion", "default"): 0.8, ("saliency", "default"): 0.6,
            ("attention", "default"): 0.5, ("self", "PE-topk-human-anchored"): 0.3, ("random", "default"): 0.1}  # fmt: skip
 ITEMS, SEEDS = 20, 2
@@ -36,10 +31,7 @@ SHAPE = (len(QUALITY), ITEMS, SEEDS)
 
 @pytest.fixture
 def study(tmp_path, monkeypatch):
-    monkeypatch.setenv("RATIONALES_HOME", str(tmp_path))
-    path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump(STUDY), "utf-8")
-    return load_study(path)
+    return open_tiny_study(tmp_path, monkeypatch, resamples=200)
 
 
 def measured(values, recovery, shortcut=None, ties=None, resamples=50):

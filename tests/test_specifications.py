@@ -7,7 +7,6 @@ matplotlib.use("Agg")
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from matplotlib import pyplot as plt
 
 from rationales.errors import StudyError
@@ -30,13 +29,9 @@ from rationales.stages.specifications import (
 )
 from rationales.statistics.bootstrap import crossed_mean_interval
 from rationales.statistics.comparisons import permutation_test
-from rationales.study import load_study
 from rationales.tables import read_table
+from tiny_study import open_tiny_study
 
-STUDY = {
-    "study": "tiny", "corpora": {"planted_sentiment": {}}, "subjects": {"tiny-llama": {"embedded": "tiny-llama"}},
-    "runs": [{"corpus": "planted_sentiment", "subject": "tiny-llama"}], "statistics": {"resamples": 400},
-}  # fmt: skip
 MODEL = {"corpus": "planted_sentiment", "subject": "tiny-llama", "tuning": "base", "epoch": 0}
 PARADIGMS = ("PE-topk-human-anchored", "PE-topk-human-unanchored", "EP-scores-free-unanchored")
 SERIES = [("f1", "human", "none"), ("f1", "own", "none"), ("average_precision", "all", "none"),
@@ -47,10 +42,7 @@ ITEMS, SEEDS = 24, 2
 
 @pytest.fixture
 def study(tmp_path, monkeypatch):
-    monkeypatch.setenv("RATIONALES_HOME", str(tmp_path))
-    path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump(STUDY), "utf-8")
-    return load_study(path)
+    return open_tiny_study(tmp_path, monkeypatch, resamples=400)
 
 
 def make_metrics(generator, self_mean=0.7, other_mean=0.5):

@@ -7,6 +7,7 @@ batch workflow expands it into notebook runs; every notebook reads the same file
 import os
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,11 +123,14 @@ class Study:
 
         Rows that compare annotators belong to no run and stay. StudyError when there is no part; see `read_table`.
         """
-        rows = read_table(self.folder, table, first)
+        return self.keep_models(read_table(self.folder, table, first), lambda subject: subject == HUMAN)
+
+    def keep_models(self, rows: pd.DataFrame, others: Callable[[str], bool]) -> pd.DataFrame:
+        """The rows of the study's runs, and of any model whose subject `others` admits."""
         keys = ["corpus", "subject", "tuning", "seed"]
         own = {tuple(run.columns.values()) for run in self.runs}
         present = rows[keys].drop_duplicates()  # a few models, however many rows
-        foreign = [key not in own and key[1] != HUMAN for key in present.itertuples(index=False, name=None)]
+        foreign = [key not in own and not others(key[1]) for key in present.itertuples(index=False, name=None)]
         if not any(foreign):
             return rows
         known = ~pd.MultiIndex.from_frame(rows[keys]).isin(pd.MultiIndex.from_frame(present[foreign]))

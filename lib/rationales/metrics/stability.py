@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
 from rationales.errors import StudyError, require_known
-from rationales.metrics._overlap import NAN, pearson
+from rationales.metrics._overlap import NAN
 from rationales.metrics.agreement import top_k_jaccard
 from rationales.metrics.selection import inclusion_probabilities, require_k, tie_rate
 
@@ -95,13 +95,16 @@ def half_correlation(
     size = len(matrix) // 2
     if size == 0:
         return NAN
-    values = []
-    for _ in range(n_splits):
-        drawn = generator.permutation(len(matrix))
-        halves = matrix[drawn[:size]], matrix[drawn[size : 2 * size]]
-        first, second = (half.mean(axis=0) if form == "means" else half.ravel() for half in halves)
-        values.append(pearson(first, second))
-    return _mean_of_defined(values)
+    # All splits at once: the jackknife over seeds asks this of every item, once per seed.
+    drawn = np.array([generator.permutation(len(matrix)) for _ in range(n_splits)])
+    halves = matrix[drawn[:, :size]], matrix[drawn[:, size : 2 * size]]  # (n_splits, size, n_words) each
+    sides = [half.mean(axis=1) if form == "means" else half.reshape(n_splits, -1) for half in halves]
+    constant = np.any([np.ptp(side, axis=1) <= 1e-13 * np.abs(side).max(axis=1) for side in sides], axis=0)
+    first, second = (side[~constant] - side[~constant].mean(axis=1, keepdims=True) for side in sides)
+    # Scaling first keeps tiny and huge scores from underflow and overflow in the squares, as in `pearson`.
+    first, second = (side / np.abs(side).max(axis=1, keepdims=True, initial=0.0) for side in (first, second))
+    norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    return _mean_of_defined(np.clip((first * second).sum(axis=1) / norms, -1, 1))
 
 
 def mean_top_k_jaccard(scores: ArrayLike, k: int) -> float:
@@ -250,7 +253,7 @@ def summarise_items(values: ArrayLike) -> dict[str, float]:
     }
 
 
-def _mean_of_defined(values: list[float]) -> float:
+def _mean_of_defined(values: Iterable[float]) -> float:
     defined = [value for value in values if not np.isnan(value)]
     return float(np.mean(defined)) if defined else NAN
 

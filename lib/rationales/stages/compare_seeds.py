@@ -8,7 +8,7 @@ import pandas as pd
 from rationales.errors import StudyError
 from rationales.examples import Example
 from rationales.metrics.selection import resolve_k
-from rationales.metrics.stability import label_instability, stability_of
+from rationales.metrics.stability import stability_of
 from rationales.randomness import generator_for
 from rationales.stages.predictions import predictions_of
 from rationales.stages.prepare import read_corpus
@@ -116,14 +116,3 @@ def compare_all_pairs(correct: np.ndarray, margin: float) -> tuple[np.ndarray, n
             p_values[counts] = mcnemar_test(one, other).p, tost_accuracies(one, other, margin).p
         results[:, first, second] = results[:, second, first] = p_values[counts]
     return results[0], results[1]
-
-
-def share_of_unstable_labels(study: Study) -> pd.DataFrame:
-    """Per model, the share of items on whose label the seeds do not all agree."""
-    predictions = predictions_of(study)
-    rows = []
-    for family in seed_families(study):
-        part = predictions[(predictions[FAMILY] == pd.Series(family, index=FAMILY)).all(axis=1)]
-        labels = part.pivot(index="seed", columns="example_id", values="predicted").to_numpy()
-        rows.append({**dict(zip(FAMILY, family, strict=True)), **label_instability(labels)})
-    return pd.DataFrame(rows)

@@ -13,21 +13,16 @@ def read_tables(study: Study) -> dict[str, pd.DataFrame]:
 
     Kept are the rows of the study's runs, and of subjects that the study file does not list, such as the feature model.
     """
-    own = {(run.corpus, run.subject, run.tuning, run.seed) for run in study.runs}
+
+    def unlisted(subject: str) -> bool:
+        return subject not in study.subjects and subject != HUMAN
+
     tables = {}
     for name in TABLES:
         if not any((study.folder / name).rglob("*.parquet")):
             continue
         rows = read_table(study.folder, name)
-        if "subject" in rows:
-            columns = ["corpus", "subject", "tuning", "seed"]
-            models = rows[columns].drop_duplicates()
-            kept = [
-                (key[1] not in study.subjects and key[1] != HUMAN) or key in own
-                for key in models.itertuples(index=False, name=None)
-            ]
-            rows = rows.merge(models[kept], on=columns)
-        tables[name] = rows
+        tables[name] = study.keep_models(rows, unlisted) if "subject" in rows else rows
     return tables
 
 

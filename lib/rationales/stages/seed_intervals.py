@@ -5,11 +5,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.stats import rankdata, t
 
-from rationales.errors import StudyError, require_known
+from rationales.errors import StudyError
 from rationales.metrics.agreement import top_k_jaccard
 from rationales.metrics.plausibility import kappa_of_counts
 from rationales.metrics.selection import inclusion_probabilities
-from rationales.metrics.stability import HALVES
 from rationales.statistics.bootstrap import FEW_FOR_BOOTSTRAP, Interval, mean_interval, statistic_interval
 from rationales.statistics.seeds import jackknife_interval
 
@@ -62,29 +61,6 @@ def compare_sets(inclusion: np.ndarray) -> dict[str, np.ndarray]:
     f1 = np.divide(2 * hits, first + second, out=np.full_like(hits, np.nan), where=first + second > 0)
     counts = np.stack([hits, first - hits, second - hits, rows.shape[1] - first - second + hits], axis=-1)
     return {"f1": _spread(f1, usable), "kappa": _spread(kappa_of_counts(counts), usable)}
-
-
-def correlate_halves(
-    rows: np.ndarray, generator: np.random.Generator, n_splits: int = 10, form: str = "means"
-) -> float:
-    """Return `metrics.stability.half_correlation` of rows (n_seeds, n_words), all splits at once.
-
-    The same splits and, up to rounding, the same value for the same generator; some ten times as fast, which the
-    jackknife over seeds of every item needs.
-    """
-    size = len(rows) // 2
-    if size == 0:
-        return np.nan
-    drawn = np.array([generator.permutation(len(rows)) for _ in range(n_splits)])
-    halves = [rows[drawn[:, :size]], rows[drawn[:, size : 2 * size]]]  # (n_splits, size, n_words) each
-    if require_known(form, HALVES, "form of halves") == "means":
-        sides = [half.mean(axis=1) for half in halves]
-    else:
-        sides = [half.reshape(n_splits, -1) for half in halves]
-    constant = np.any([np.ptp(side, axis=1) <= 1e-13 * np.abs(side).max(axis=1) for side in sides], axis=0)
-    first, second = (side[~constant] - side[~constant].mean(axis=1, keepdims=True) for side in sides)
-    norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-    return float(mean_defined(np.clip((first * second).sum(axis=1) / norms, -1, 1)))
 
 
 def _spread(values: np.ndarray, usable: np.ndarray) -> np.ndarray:

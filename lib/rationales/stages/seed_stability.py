@@ -10,6 +10,7 @@ import pandas as pd
 from rationales.metrics._overlap import expected_jaccard, hypergeometric
 from rationales.metrics.stability import (
     correlation_with_mean,
+    half_correlation,
     minority_shares,
     signal_and_noise,
 )
@@ -24,7 +25,6 @@ from rationales.stages.seed_data import (
     turn_to_one_label,
 )
 from rationales.stages.seed_intervals import (
-    correlate_halves,
     correlate_pairs,
     half_width,
     mean_defined,
@@ -146,7 +146,7 @@ def tabulate_spread(family: SeedFamily, found: SeedScores, varies: bool, seed: i
     def halves(form: str) -> Measure:
         def measure(rows: np.ndarray, item: int) -> float:
             generator = generator_for("halves", seed, family.examples[item].example_id)
-            return correlate_halves(rows, generator, SPLITS, form)
+            return half_correlation(rows, generator, SPLITS, form)
 
         return measure
 
