@@ -10,6 +10,9 @@ import pandas as pd
 
 from rationales.errors import StudyError
 
+PREDICTION_ONLY = "prediction-only"  # the paradigm of an answer that is given without any explanation
+NO_LABEL = "(none)"  # the predicted label of an answer from which no label could be read
+
 KEYS: dict[str, list[str]] = {
     "examples": ["corpus", "example_id"],
     "predictions": ["subject", "tuning", "seed", "epoch", "corpus", "example_id", "paradigm"],

@@ -109,6 +109,16 @@ class ParsedRationale:
     over_length: int = 0
     glued: int = 0
 
+    def columns(self, asked_for: int | None) -> dict:
+        """What the table `responses` says of it; asked_for: how many words were wanted (-1 there when that was free)."""
+        given = len(self.selected or ()) if self.scores is None else sum(map(math.isfinite, self.scores))
+        return {
+            "parsed": self.valid, "reason": self.reason, "repairs": list(self.repairs),
+            "words_not_in_text": list(self.words_not_in_text), "duplicates": self.duplicates, "missing": self.missing,
+            "over_length": self.over_length, "glued": self.glued,
+            "asked_for": -1 if asked_for is None else asked_for, "given": given,
+        }  # fmt: skip
+
 
 def parse_rationale(
     answer: str, words: Sequence[str], form: str, max_words: int | None = None, glued_phrases: str = "split"

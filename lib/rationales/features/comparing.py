@@ -14,7 +14,6 @@ from rationales.features.fitting import FitSettings
 from rationales.features.model import (
     BASE_TUNING,
     DERIVED_TUNING,
-    PREDICTION_ONLY,
     SUBJECT,
     check_language,
     fit_feature_model,
@@ -34,6 +33,7 @@ from rationales.randomness import generator_for
 from rationales.statistics.bootstrap import mean_interval, paired_difference_interval, share_interval
 from rationales.statistics.comparisons import mcnemar_test
 from rationales.statistics.equivalence import tost_accuracies
+from rationales.tables import PREDICTION_ONLY
 
 SUMMARISED = ("pearson", "spearman", "top_k_jaccard", "half_correlation", "correlation_with_mean", "signal", "noise")
 MODEL = ["subject", "tuning"]

@@ -20,9 +20,10 @@ from rationales.errors import StudyError, require_known
 from rationales.examples import Example
 from rationales.features.base_features import AnalysedText, TextFeature
 from rationales.features.fitting import FitSettings, assign_folds, choose_settings, cross_validate, fit_linear
-from rationales.features.model import DERIVED_TUNING, PREDICTION_ONLY, FeatureModel, TrainingTexts
+from rationales.features.model import DERIVED_TUNING, FeatureModel, TrainingTexts
 from rationales.features.tokens import split_tokens
 from rationales.metrics.selection import set_to_scores
+from rationales.tables import PREDICTION_ONLY
 
 FORMS, GROUPINGS = ("rate", "indicator"), ("words", "labels")
 ONE_SOURCE = ["subject", "tuning", "explainer", "variant"]

@@ -28,11 +28,11 @@ from rationales.features.fitting import (
     fit_linear,
 )
 from rationales.features.tokens import split_tokens
+from rationales.tables import PREDICTION_ONLY
 
 SUBJECT, EXPLAINER = "feature-model", "feature_model"
 BASE_TUNING, DERIVED_TUNING = "features", "features-and-derived"
 DISTRIBUTIONS = ("share", "leave_one_out")
-PREDICTION_ONLY = "prediction-only"
 
 
 @dataclass(frozen=True)

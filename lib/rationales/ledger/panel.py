@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from rationales.study import BASE, HUMAN
+from rationales.tables import PREDICTION_ONLY
 
-ANSWER, INTACT = "answer", "prediction-only"  # what the model answers, as if it were an explanation, for `correct`
+ANSWER, INTACT = "answer", PREDICTION_ONLY  # what the model answers, as if it were an explanation, for `correct`
 CORRECT = "correct@all/answers"
 
 

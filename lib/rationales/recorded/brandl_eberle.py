@@ -39,12 +39,10 @@ from rationales.recorded.brandl_eberle_files import (
     recordings_at_hand,
 )
 from rationales.recorded.relevance_words import Pieces, assign_tokens, learn_pieces, plain_piece
-from rationales.tables import config_hash
+from rationales.tables import NO_LABEL, PREDICTION_ONLY, config_hash
 
 STUDY = "recorded"
 PARADIGM = "PE-topk-human-anchored"
-PREDICTION = "prediction-only"
-NO_LABEL = "(none)"
 # Mixtral's vocabulary is that of Mistral v0.3 without its 768 control tokens; used only where the data agree.
 SHIFTED_VOCABULARY = {"mixtral-8x7b-instruct-v0.1-4bit": ("mistral-7b-instruct-v0.3", 768)}
 
@@ -205,7 +203,7 @@ def prediction_row(example: Example, row: RecordedAnswer | None, sample: Sample)
     label, reason = (None, NOT_RECORDED) if row is None else read_label(row.response)
     return {
         "example_id": example.example_id,
-        "paradigm": sample.variant(PREDICTION),
+        "paradigm": sample.variant(PREDICTION_ONLY),
         "label": example.label,
         "predicted": label or NO_LABEL,
         "correct": label == example.label,
@@ -235,18 +233,9 @@ def self_explanation(
         "example_id": example.example_id,
         "prompt": row.prompt,
         "text": answer,
-        "parsed": parsed.valid,
-        "reason": parsed.reason,
         "stated_label": "",
         "label_reason": "",
-        "repairs": list(parsed.repairs),
-        "words_not_in_text": list(parsed.words_not_in_text),
-        "duplicates": parsed.duplicates,
-        "missing": parsed.missing,
-        "over_length": parsed.over_length,
-        "glued": parsed.glued,
-        "asked_for": k,
-        "given": len(parsed.selected or ()),
+        **parsed.columns(k),
     }
     if not parsed.valid:
         return facts, Explanation(example.example_id, ordered=False, valid=False, reason=parsed.reason)

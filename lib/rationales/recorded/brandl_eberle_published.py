@@ -15,7 +15,7 @@ import pandas as pd
 from rationales.corpora.download import find_local
 from rationales.examples import Corpus
 from rationales.metrics.plausibility import set_plausibility
-from rationales.recorded.brandl_eberle import PARADIGM, PREDICTION
+from rationales.recorded.brandl_eberle import PARADIGM
 from rationales.recorded.brandl_eberle_answers import describe_answers
 from rationales.recorded.brandl_eberle_files import (
     RECORDINGS,
@@ -26,6 +26,7 @@ from rationales.recorded.brandl_eberle_files import (
 )
 from rationales.recorded.brandl_eberle_scores import score_items, summarise_items
 from rationales.recorded.substring_matching import SCORES, match_as_published
+from rationales.tables import PREDICTION_ONLY
 
 COLUMNS = ["paper", "quantity", "subject", "paradigm", "published", "recomputed", "n", "note"]
 PICKLED = "not computed: the results of masking were released as pickle files, which are not read"
@@ -111,7 +112,7 @@ def _our_scores(subject: str, recording: Recording, tables: Mapping[str, pd.Data
     chosen = predictions[
         (predictions["subject"] == subject)
         & (predictions["seed"] == recording.seed)
-        & (predictions["paradigm"] == PREDICTION + mark)
+        & (predictions["paradigm"] == PREDICTION_ONLY + mark)
     ]
     stated = chosen["correct"].astype(bool)
     misread = int((stated & (chosen["recorded_label"] != chosen["label"])).sum())
@@ -201,7 +202,7 @@ def score_subwords(
 def _reanalysis(tables: Mapping[str, pd.DataFrame], corpus: Corpus) -> dict[tuple[str, str, str], Finding]:
     """Lowest and highest value over the seeds at hand, of the first answers under each seed."""
     predictions, responses = tables["predictions"], tables["responses"]
-    first = predictions[predictions["paradigm"] == PREDICTION]
+    first = predictions[predictions["paradigm"] == PREDICTION_ONLY]
     recorded = first.assign(value=100.0 * (first["recorded_label"] == first["label"]))
     answers = describe_answers(responses[responses["repeat"] == 0]).set_index("quantity")
     items = tables["metrics"] if "metrics" in tables else score_items(tables["explanations"], corpus)

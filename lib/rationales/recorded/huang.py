@@ -20,7 +20,7 @@ from rationales.explainers.parsing import ParsedRationale, parse_rationale, pars
 from rationales.metrics.selection import resolve_k
 from rationales.recorded.recording import PLACEHOLDER, Answer, Recording, check_answer
 from rationales.safe_pickle import load_safely
-from rationales.stages.attribute import PREDICTION_ONLY
+from rationales.tables import PREDICTION_ONLY
 
 ORDERS = ("EP", "PE")
 ROLES = {

@@ -20,7 +20,7 @@ from rationales.recorded.huang_analysis import (
 )
 from rationales.recorded.huang_as_published import JITTER, agreement_as_published
 from rationales.recorded.huang_tables import SCORES, TOPK, reasons_against, sentiment_scores
-from rationales.stages.attribute import PREDICTION_ONLY
+from rationales.tables import PREDICTION_ONLY
 
 COLUMNS = ["paper", "quantity", "subject", "paradigm", "published", "recomputed", "as_published", "n", "note"]
 PARADIGMS = {order: SCORES.format(order) for order in ORDERS} | {f"{o}-topk": TOPK.format(o) for o in ORDERS}

@@ -15,9 +15,7 @@ from rationales.recorded.dependence import LEAST_READABLE, kinds_table, measure_
 from rationales.recorded.huang import ORDERS, HuangRun
 from rationales.recorded.lookup import LookupEngine, RecordedSubject, occlude_by_lookup, score_by_lookup
 from rationales.recorded.recording import PLACEHOLDER, Answer, probability_of_positive
-from rationales.stages.attribute import PREDICTION_ONLY
-from rationales.stages.self_explain import NO_LABEL
-from rationales.tables import config_hash
+from rationales.tables import NO_LABEL, PREDICTION_ONLY, config_hash
 
 SCORES, TOPK = "{}-scores-free-unanchored", "{}-topk-fraction-unanchored"
 NO_VERDICT = "no readable class or confidence"
@@ -97,13 +95,10 @@ def responses_table(run: HuangRun, study: str = "recorded") -> pd.DataFrame:
             rows.append(
                 {
                     "example_id": example.example_id, "paradigm": SCORES.format(order), "repeat": 0,
-                    "text": answer.text, "parsed": parsed.valid, "reason": parsed.reason,
+                    "text": answer.text,
                     "stated_label": NO_LABEL if verdict is None else run.corpus.labels[verdict[0]],
                     "label_reason": NO_VERDICT if verdict is None else "",
-                    "repairs": list(parsed.repairs), "words_not_in_text": list(parsed.words_not_in_text),
-                    "duplicates": parsed.duplicates, "missing": parsed.missing, "over_length": parsed.over_length,
-                    "glued": parsed.glued, "asked_for": -1, "given": len(example.words) - parsed.missing,
-                    "prompt": "", "seconds": np.nan,
+                    "prompt": "", "seconds": np.nan, **parsed.columns(None),
                 }
             )  # fmt: skip
     return pd.DataFrame(rows).assign(**run_columns(run, study))

@@ -7,12 +7,11 @@ from tqdm import tqdm
 from rationales.errors import require_known
 from rationales.examples import Corpus, Example
 from rationales.explainers.registry import Workbench, explain, explanation_row, variant_name
-from rationales.stages.predictions import PREDICTION_ONLY
 from rationales.stages.prepare import explained_examples, read_corpus, training_corpus
 from rationales.stages.subjects import open_engine, run_columns
 from rationales.study import Run, Study
 from rationales.subjects.engine import OPERATORS, Engine, Request
-from rationales.tables import write_table
+from rationales.tables import PREDICTION_ONLY, write_table
 
 
 def predict(engine: Engine, corpus: Corpus, examples: list[Example]) -> pd.DataFrame:

@@ -3,8 +3,7 @@
 import pandas as pd
 
 from rationales.study import Study
-
-PREDICTION_ONLY = "prediction-only"  # the paradigm of an answer that is given without any explanation
+from rationales.tables import PREDICTION_ONLY
 
 
 def predictions_of(study: Study) -> pd.DataFrame:

@@ -15,10 +15,8 @@ from rationales.stages.prepare import explained_examples, read_corpus
 from rationales.stages.subjects import open_engine, run_columns
 from rationales.study import Run, Study
 from rationales.subjects.engine import Engine
-from rationales.tables import write_table
+from rationales.tables import NO_LABEL, write_table
 from rationales.tasks import wording_for
-
-NO_LABEL = "(none)"  # the predicted label of an answer from which no label could be read
 
 
 def verbalisers(corpus: Corpus, example: Example) -> dict[str, list[str]]:
@@ -43,18 +41,9 @@ def read_answer(
     facts = {
         "example_id": example.example_id,
         "text": text,
-        "parsed": parsed.valid,
-        "reason": parsed.reason,
         "stated_label": stated or (NO_LABEL if paradigm.order == "EP" else ""),
         "label_reason": label_reason,
-        "repairs": list(parsed.repairs),
-        "words_not_in_text": list(parsed.words_not_in_text),
-        "duplicates": parsed.duplicates,
-        "missing": parsed.missing,
-        "over_length": parsed.over_length,
-        "glued": parsed.glued,
-        "asked_for": -1 if k is None else k,
-        "given": len(parsed.selected or ()) if parsed.scores is None else int(np.isfinite(parsed.scores).sum()),
+        **parsed.columns(k),
     }
     if not parsed.valid:
         return facts, Explanation(example.example_id, valid=False, reason=parsed.reason)
