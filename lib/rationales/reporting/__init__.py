@@ -13,12 +13,20 @@ from rationales.reporting.scores import (
     PLAUSIBILITY,
     RECOVERY,
     accuracy_table,
+    measured,
     models_of,
     shortlist,
     stability_summary,
+    summaries_of,
     summary_of,
 )
-from rationales.reporting.sentences import best_sentence, opening_sentences, stability_sentence, verdict_sentences
+from rationales.reporting.sentences import (
+    best_sentence,
+    contrast_sentence,
+    opening_sentences,
+    stability_sentence,
+    verdict_sentences,
+)
 from rationales.reporting.views import (
     agreement_table,
     contrast_figure_table,
@@ -50,6 +58,7 @@ __all__ = [
     "best_sentence",
     "choose_example",
     "contrast_figure_table",
+    "contrast_sentence",
     "contrast_table",
     "convention_table",
     "curve_table",
@@ -61,6 +70,7 @@ __all__ = [
     "heatmap_of_study",
     "ledger_sentences",
     "ledger_table",
+    "measured",
     "models_of",
     "opening_sentences",
     "operator_table",
@@ -76,6 +86,7 @@ __all__ = [
     "stability_summary",
     "strata_table",
     "summarise_responses",
+    "summaries_of",
     "summary_of",
     "validity_table",
     "verdict_sentences",

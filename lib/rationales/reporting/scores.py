@@ -6,6 +6,7 @@ import pandas as pd
 from rationales.stages.score_plausibility import HUMAN
 from rationales.statistics.summary import summarise
 from rationales.study import Run, Study
+from rationales.tables import NO_LABEL
 
 PLAUSIBILITY = (("f1", "human", "none"), ("average_precision", "all", "none"), ("kappa", "human", "none"))
 FAITHFULNESS = (
@@ -47,6 +48,8 @@ def summary_of(study: Study, metrics: pd.DataFrame, model: dict, measures: tuple
     summary = summarise(rows, ["name", "metric", "k", "operator"], resamples, study.seed).rename(
         columns={"name": "explainer"}
     )
+    if summary.empty:
+        return summary
     summary["floor"] = summary["chance"]
     for metric, _, operator in measures:
         here = summary["metric"] == metric
@@ -64,6 +67,20 @@ def summary_of(study: Study, metrics: pd.DataFrame, model: dict, measures: tuple
     return summary
 
 
+def summaries_of(study: Study, metrics: pd.DataFrame, measures: tuple) -> dict[str, pd.DataFrame]:
+    """The summary of each model of the study that has rows of some of the measures, by "corpus / subject / tuning".
+
+    A recording without human rationales has no plausibility, and one without erasures no faithfulness.
+    """
+    found = {" / ".join(model.values()): summary_of(study, metrics, model, measures) for model in models_of(study)}
+    return {name: summary for name, summary in found.items() if len(summary)}
+
+
+def measured(summary: pd.DataFrame, *metrics: str) -> list[str]:
+    """Those of some metrics that a summary holds, in the order given."""
+    return [metric for metric in metrics if (summary["metric"] == metric).any()]
+
+
 def estimate_of(summary: pd.DataFrame, explainer: str, metric: str) -> float:
     """The estimate of one explainer and metric, NaN where it was not run."""
     found = summary[(summary["explainer"] == explainer) & (summary["metric"] == metric)]["estimate"]
@@ -79,10 +96,15 @@ def models_of(study: Study) -> list[dict]:
 
 
 def accuracy_table(study: Study, predictions: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy with its interval, label entropy and number of items per model."""
-    rows = predictions.assign(value=predictions["correct"].astype(float))
-    table = summarise(rows, ["corpus", "subject", "tuning"], study.statistics["resamples"], study.seed)
+    """Accuracy with its interval, label entropy (NaN without probabilities) and number of items per model.
+
+    A model from which no label at all could be read has no accuracy: its recording failed, or nothing was understood.
+    """
     keys = ["corpus", "subject", "tuning"]
+    unread = (predictions["predicted"] == NO_LABEL).groupby([predictions[key] for key in keys]).transform("all")
+    rows = predictions.assign(value=predictions["correct"].astype(float).mask(unread))
+    table = summarise(rows, keys, study.statistics["resamples"], study.seed)
+    predictions = predictions if "entropy" in predictions else predictions.assign(entropy=np.nan)
     extra = predictions.groupby(keys, sort=False).agg(
         mean_entropy=("entropy", "mean"),
         commonest_label=("predicted", lambda p: p.value_counts(normalize=True).iloc[0]),

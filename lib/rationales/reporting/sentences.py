@@ -58,6 +58,17 @@ def opening_sentences(study: Study, predictions: pd.DataFrame) -> list[str]:
     return lines
 
 
+def contrast_sentence(study: Study, claims: pd.DataFrame) -> str:
+    """How many contrasts were tested, which paradigm stands for self-explanations, and the margins."""
+    paradigms = study.self_explanations["paradigms"]
+    own = f"the self-explanation is `{paradigms[0]}`" if paradigms else "no self-explanation was asked for"
+    margins = [study.statistics[f"margin_{name}"] for name in ("plausibility", "faithfulness")]
+    return (
+        f"{len(claims)} contrasts in {claims['family'].nunique()} families; {own}; margins: {margins[0]} (plausibility), "
+        f"{margins[1]} (faithfulness)."
+    )
+
+
 def verdict_sentences(claims: pd.DataFrame) -> list[str]:
     """One sentence per model, measure and question: how many contrasts went which way."""
     if claims.empty:
