@@ -86,7 +86,10 @@ def test_archive_is_read_in_memory_and_links_are_skipped(tmp_path):
     assert not (tmp_path.parent / "outside").exists()
 
 
-@pytest.mark.parametrize("content", [b"no archive", pack({"a": "text" * 9999})[:60], b""])
+# Names for the cases: bytes of an archive hold the time of packing, and test processes must agree on the tests' names.
+@pytest.mark.parametrize(
+    "content", [b"no archive", pack({"a": "text" * 9999})[:60], b""], ids=["other bytes", "cut off", "empty"]
+)
 def test_damaged_archive_is_refused(tmp_path, content):
     path = tmp_path / "a.tar.gz"
     path.write_bytes(content)
