@@ -293,11 +293,11 @@ rule tuning_curves:
     output:
         [part("epochs", run) for run in TRACED],
     log:
-        log_of("10_tuning_curves"),
+        log_of("11_tuning_curves"),
     params:
-        notebook="10_tuning_curves",
+        notebook="11_tuning_curves",
         given=given(),
-        code=code_of("10_tuning_curves", *MODELS, "explainers", "metrics", "stages/trace_epochs.py", "stages/epoch_trends.py"),
+        code=code_of("11_tuning_curves", *MODELS, "explainers", "metrics", "stages/trace_epochs.py", "stages/epoch_trends.py"),
         settings=settings_of(STUDY.epochs, STUDY.statistics, STUDY.tunings),
     resources:
         gpu=1,
@@ -318,11 +318,11 @@ rule statistical_tests:
         part("switches", "all"),
         part("specification_tests", "all"),
     log:
-        log_of("11_statistical_tests"),
+        log_of("12_statistical_tests"),
     params:
-        notebook="11_statistical_tests",
+        notebook="12_statistical_tests",
         given=given(),
-        code=code_of("11_statistical_tests", "ledger", "ledger/claims.yaml", "statistics", "figures", "reporting", *TESTED),
+        code=code_of("12_statistical_tests", "ledger", "ledger/claims.yaml", "statistics", "figures", "reporting", *TESTED),
         settings=settings_of(STUDY.statistics),
     shell:
         RUN_NOTEBOOK
@@ -334,11 +334,11 @@ rule metric_calibration:
     output:
         part("calibration", "metrics"),
     log:
-        log_of("14_metric_calibration"),
+        log_of("15_metric_calibration"),
     params:
-        notebook="14_metric_calibration",
+        notebook="15_metric_calibration",
         given=given(),
-        code=code_of("14_metric_calibration", "statistics", "figures", "reporting", "stages/calibrate_metrics.py"),
+        code=code_of("15_metric_calibration", "statistics", "figures", "reporting", "stages/calibrate_metrics.py"),
         settings=settings_of(STUDY.statistics),
     shell:
         RUN_NOTEBOOK
@@ -354,11 +354,11 @@ rule findings:
     output:
         f"{FOLDER}/findings.html",
     log:
-        log_of("15_findings"),
+        log_of("16_findings"),
     params:
-        notebook="15_findings",
+        notebook="16_findings",
         given=given(),
-        code=code_of("15_findings", "statistics", "figures", "reporting", "stages"),
+        code=code_of("16_findings", "statistics", "figures", "reporting", "stages"),
         settings=settings_of(STUDY.statistics),
     shell:
         RUN_NOTEBOOK + REPORT

@@ -30,10 +30,10 @@ ORDER = [  # in the order in which they read one another's tables
     ("07_faithfulness", {**RUN, "subject": "tiny-encoder", "tuning": "tuned", "seed": 1}),
     ("08_agreement", {}),
     ("09_seed_variance", {}),
-    ("10_tuning_curves", {}),
-    ("11_statistical_tests", {}),
-    ("14_metric_calibration", {}),
-    ("15_findings", {}),
+    ("11_tuning_curves", {}),
+    ("12_statistical_tests", {}),
+    ("15_metric_calibration", {}),
+    ("16_findings", {}),
 ]
 
 
@@ -88,11 +88,11 @@ def test_parameters_are_typed_and_commented(name):
 def test_notebooks_run_in_order_on_a_small_study(number, home):
     name, parameters = ORDER[number]
     output = home / f"{number}_{name}.ipynb"
-    extra = {"figures": str(home / "figures")} if name == "15_findings" else {}
+    extra = {"figures": str(home / "figures")} if name == "16_findings" else {}
     run_notebook(name, output, {"study": "tests/smoke_study.yaml", **parameters, **extra})
     executed = nbformat.read(output, as_version=4)
     assert all(cell.execution_count for cell in executed.cells if cell.cell_type == "code")
-    if name == "15_findings":
+    if name == "16_findings":
         kinds = {path.suffix for path in (home / "figures").iterdir()}
         assert kinds == {".png", ".svg", ".pdf"}
         shown = json.dumps(executed.cells)

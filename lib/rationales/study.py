@@ -26,8 +26,8 @@ BASE = "base"  # the tuning of a subject that is taken as it is
 METHODS = ("full", "lora", "qlora")
 SEED_PARTS = ("initialisation", "order", "dropout")  # what a training seed draws
 RECORDED = {  # whose published answers stand for a subject -> the notebook that reads them
-    "brandl_eberle": "12_recorded_rationales",
-    "huang": "13_recorded_word_scores",
+    "brandl_eberle": "13_recorded_rationales",
+    "huang": "14_recorded_word_scores",
 }
 
 DEFAULTS: dict[str, dict] = {

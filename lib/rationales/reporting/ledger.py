@@ -70,7 +70,7 @@ def ledger_sentences(claims: pd.DataFrame) -> list[str]:
     """
     rows = primary_claims(claims)
     if rows.empty:
-        return ["The claims of the papers were not evaluated; run notebook 11_statistical_tests."]
+        return ["The claims of the papers were not evaluated; run notebook 12_statistical_tests."]
     sentences = []
     for prefix in PAPER_ORDER[:-1]:
         part = rows[rows["claim_id"].str.startswith(prefix)]

@@ -34,7 +34,7 @@ def best_sentence(summary: pd.DataFrame, metric: str) -> str:
         text += f", before {label_of(other['explainer'])} with {format_interval(other['estimate'], other['low'], other['high'])}"
     if "floor" in summary and np.isfinite(best["floor"]):
         text += f"; the floor is {best['floor']:.2f}"
-    return text + ". The order of neighbours is tested in notebook 11, not here."
+    return text + ". The order of neighbours is tested in notebook 12, not here."
 
 
 def opening_sentences(study: Study, predictions: pd.DataFrame) -> list[str]:
