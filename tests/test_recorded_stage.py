@@ -80,7 +80,7 @@ def test_the_recorded_study_runs_from_its_files(tmp_path, monkeypatch):
     study = {"study": "studies/recorded.yaml"}
     for corpus in ("fair_rationales_sst", "sst_word_scores"):
         run_notebook("01_data_preparation", tmp_path / f"{corpus}.ipynb", {**study, "corpus": corpus})
-    for number, name in (("12", "13_recorded_rationales"), ("13", "14_recorded_word_scores")):
+    for number, name in (("13", "13_recorded_rationales"), ("14", "14_recorded_word_scores")):
         run_notebook(name, tmp_path / f"{number}.ipynb", study)
     plan = load_study("studies/recorded.yaml")
     explanations = plan.read("explanations")
