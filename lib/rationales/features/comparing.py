@@ -1,6 +1,6 @@
 """Feature model, feature model with derived words and transformer side by side: accuracy, stability, coefficients."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import pandas as pd
@@ -8,6 +8,7 @@ import pandas as pd
 from rationales.corpora.rows import require_columns
 from rationales.errors import StudyError
 from rationales.examples import Example
+from rationales.explainers.registry import variant_name
 from rationales.features.base_features import Analyser
 from rationales.features.derived import DerivedSettings, fit_with_derived, rank_words, read_relevance, rows_about
 from rationales.features.fitting import FitSettings
@@ -35,6 +36,7 @@ from rationales.statistics.comparisons import mcnemar_test
 from rationales.statistics.equivalence import tost_accuracies
 from rationales.tables import PREDICTION_ONLY
 
+DEFAULT_VARIANT = variant_name({})
 SUMMARISED = ("pearson", "spearman", "top_k_jaccard", "half_correlation", "correlation_with_mean", "signal", "noise")
 MODEL = ["subject", "tuning"]
 EXPLANATION_COLUMNS = (*MODEL, "seed", "example_id", "explainer", "variant", "scores", "valid")
@@ -56,12 +58,17 @@ def compare_feature_model(
     resamples: int = 2000,
     coefficient_resamples: int = 200,
     seed: int = 0,
+    explained: Sequence[Example] | None = None,
+    further: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Return tidy tables, by name, that compare the feature models of P4 with a transformer on the same test texts.
 
     explanations, predictions: tables of one transformer and one explainer, under one or more seeds. Rows about
     training and validation texts give the derived words; rows about test texts give the transformer's stability and
     accuracy, and never reach a feature model. Without explanations of other texts there is no derived model.
+    explained: the test texts whose explanations are compared (default: all); accuracies are over all of them.
+    further: name -> what else may vary, as in `vary`. Each adds a family of fits whose explanations are rows of that
+    variant; accuracies and predictions are those of `vary` alone.
 
     Tables:
       - accuracies: subject, tuning, seed, estimate, low, high (Wilson), n;
@@ -69,25 +76,27 @@ def compare_feature_model(
       - stability: subject, tuning, explainer, variant, metric, estimate, low, high over items, n, n_undefined, n_seeds;
         "share_differing" is the share of items whose predicted label changes with the seed; signal and noise have the
         units of the scores, so compare them between subjects as ratios only;
-      - stability_items: the same per item; stability_tests: with derived words minus without, per metric;
+      - stability_items: the same per item; stability_tests: with derived words minus without, per variant and metric;
       - coefficients: tuning, label, feature, source, estimate, low, high, n (see `bootstrap_coefficients`), for
         `plot_forest(..., by="feature", floor=0.0)` of one tuning and label;
       - derived_words: label, word, relevance, documents, chosen; selection: the cross-validation of both models;
       - absent: features that could not be measured, and why;
-      - explanations, predictions: the feature models' own rows on the test texts, for every seed.
+      - explanations, predictions: the feature models' own rows, for every seed: explanations of the texts `explained`,
+        predictions of all test texts.
 
     Accuracies, tests and coefficients are those of the models on all training texts with `settings`; stability is over
-    `seeds` and what `vary` names. Raises StudyError as `prepare_training` and `read_relevance` do, for test texts that
+    `seeds` and what `vary` (or `further`) names. Raises StudyError as `prepare_training` and `read_relevance` do, for test texts that
     are also training or validation texts, and for explanations without predictions.
     """
-    own = (*train, *validation)
+    own, shown = (*train, *validation), test if explained is None else explained
     check_disjoint(own, test)
     explained_by_it = _rows_of(explanations, (*own, *test), "explanations", EXPLANATION_COLUMNS, FAMILY)
     predicted_by_it = _rows_of(predictions, (*own, *test), "predictions", PREDICTION_COLUMNS, MODEL)
     training = prepare_training(train, analyser)
     check_language(own, training.analyser)
+    varied = {DEFAULT_VARIANT: vary, **(further or {})}
     models = {BASE_TUNING: fit_feature_model(training, settings=settings)}
-    families = {BASE_TUNING: fit_over_seeds(training, seeds, vary, None, settings)}
+    families = [(name, fit_over_seeds(training, seeds, how, None, settings)) for name, how in varied.items()]
     ranked = pd.DataFrame(columns=["label", "word", "relevance", "documents"])
     if len(rows_about(own, explained_by_it)):
         if predictions is None:
@@ -95,15 +104,18 @@ def compare_feature_model(
         relevance = read_relevance(explained_by_it, predicted_by_it, own, training.labels)
         model = fit_with_derived(training, relevance, None, settings, derived)
         models[model.tuning] = model
-        families[model.tuning] = fit_over_seeds(training, seeds, vary, relevance, settings, derived)
-        shown = max((derived or DerivedSettings()).sizes)
-        ranked = rank_words(relevance, (derived or DerivedSettings()).min_documents).head(shown)
+        families += [
+            (name, fit_over_seeds(training, seeds, how, relevance, settings, derived)) for name, how in varied.items()
+        ]
+        longest = max((derived or DerivedSettings()).sizes)
+        ranked = rank_words(relevance, (derived or DerivedSettings()).min_documents).head(longest)
     chosen = set().union(*(model.words["word"] for model in models.values()))
-    found = [explain_over_seeds(family, test) for family in families.values()]
-    explained, over_seeds = _join(*(part for part, _ in found)), _join(*(part for _, part in found))
+    explanation_rows = _join(*(explain_over_seeds(family, shown)[0].assign(variant=name) for name, family in families))
+    usual = [family for name, family in families if name == DEFAULT_VARIANT]
+    over_seeds = _join(*(predict_examples(model, test, number) for family in usual for number, model in family.items()))
     test_rows = rows_about(test, predicted_by_it)
     finals = _join(*(predict_examples(model, test) for model in models.values()), test_rows)
-    items = measure_stability(_join(explained, rows_about(test, explained_by_it)), test, seed)
+    items = measure_stability(_join(explanation_rows, rows_about(shown, explained_by_it)), shown, seed)
     return {
         "accuracies": summarise_accuracies(finals),
         "tests": compare_accuracies(finals, margin, resamples, seed),
@@ -119,7 +131,7 @@ def compare_feature_model(
         "derived_words": ranked.assign(chosen=ranked["word"].isin(chosen)),
         "selection": _join(*(model.selection.assign(tuning=tuning) for tuning, model in models.items())),
         "absent": pd.DataFrame(list(training.absent.items()), columns=["feature", "reason"]),
-        "explanations": explained,
+        "explanations": explanation_rows,
         "predictions": over_seeds,
     }
 
@@ -226,13 +238,14 @@ def summarise_stability(
 
 
 def compare_stability(items: pd.DataFrame, resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """Return, per metric, stability with derived words minus without, over the same items, with its interval.
+    """Return, per variant and metric, stability with derived words minus without, over the same items, with intervals.
 
-    Empty without a derived model. before, after: means over the items on which both are defined. n_undefined: items on which either is undefined, such as a constant explanation.
+    Empty without a derived model. before, after: means over the items on which both are defined. n_undefined: items on
+    which either is undefined, such as a constant explanation.
     """
     own = items[(items["subject"] == SUBJECT) & items["metric"].isin(SUMMARISED)]
     rows = []
-    for metric, part in own.groupby("metric", sort=False):
+    for (variant, metric), part in own.groupby(["variant", "metric"], sort=False):
         table = part.pivot(index="example_id", columns="tuning", values="value")
         if table.shape[1] < 2:
             continue
@@ -240,10 +253,10 @@ def compare_stability(items: pd.DataFrame, resamples: int = 2000, seed: int = 0)
         interval = paired_difference_interval(
             table[DERIVED_TUNING].to_numpy(dtype=float),
             table[BASE_TUNING].to_numpy(dtype=float),
-            generator_for("before and after", seed, metric),
+            generator_for("before and after", seed, metric),  # the same draws for every variant
             resamples,
         )
-        rows.append((metric, both[BASE_TUNING].mean(), both[DERIVED_TUNING].mean(), interval.estimate, interval.low,
+        rows.append((variant, metric, both[BASE_TUNING].mean(), both[DERIVED_TUNING].mean(), interval.estimate, interval.low,
                      interval.high, interval.n, interval.n_undefined, interval.note))  # fmt: skip
-    columns = ["metric", "before", "after", "difference", "low", "high", "n", "n_undefined", "note"]
+    columns = ["variant", "metric", "before", "after", "difference", "low", "high", "n", "n_undefined", "note"]
     return pd.DataFrame(rows, columns=columns)
