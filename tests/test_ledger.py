@@ -37,7 +37,7 @@ def test_every_finding_of_the_papers_has_a_claim():
     findings = {claim.finding for claim in load_ledger().claims}
     counts = {"P1": 5, "P2": 6, "P3": 5, "P4": 4}
     assert findings == {f"{p}.{n}" for p, last in counts.items() for n in range(1, last + 1)} | {
-        f"C{n}" for n in range(1, 7)
+        f"C{n}" for n in range(1, 8)
     }
 
 
@@ -137,6 +137,13 @@ def simulate_difference(effect, g):
     }
 
 
+def simulate_unequal_difference(effect, g):
+    """The two sides are measured differently, and each has a decoy under the other's measure."""
+    parts = [rows_of(cells(g, 0.5 + effect), "m_greedy@human"), rows_of(cells(g, 0.1), "m_own@human"),
+             rows_of(cells(g, 0.9), "m_greedy@human", "lime"), rows_of(cells(g, 0.5), "m_own@human", "lime")]  # fmt: skip
+    return panel(*parts), {"first": SELF, "second": OTHER, "measure": "m_greedy@human", "second_measure": "m_own@human"}
+
+
 def simulate_change(effect, g):
     before = rows_of(cells(g, 0.5, seeds=1), "m@human", tuning="base")
     return panel(rows_of(cells(g, 0.5 + effect), "m@human"), before), {"first": SELF, "measure": "m@human"}
@@ -223,7 +230,7 @@ def simulate_disagreement(effect, g):
 
 
 SIMULATIONS = {
-    "difference": [simulate_difference], "change": [simulate_change], "switch": [simulate_switch], "level": [simulate_level],
+    "difference": [simulate_difference, simulate_unequal_difference], "change": [simulate_change], "switch": [simulate_switch], "level": [simulate_level],
     "models": [simulate_models], "trend": [simulate_trend], "association": [simulate_association],
     "between": [simulate_split, simulate_corpora], "dominance": [simulate_dominance],
     "disagreement": [simulate_disagreement],

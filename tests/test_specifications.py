@@ -123,6 +123,29 @@ def test_a_model_without_predictions_has_unfiltered_specifications_only(study):
     assert set(curve["items"]) == {"all"}
 
 
+def test_the_order_of_words_is_a_choice_and_p2_v4_orders_one_side_only(study):
+    """Self .6 in its own order and .8 in greedy order, attribution .5 and .7: the three contrasts are .1, .1 and .3."""
+    means = {("self", "own"): 0.6, ("self", "greedy"): 0.8, ("cp_lrp", "own"): 0.5, ("cp_lrp", "greedy"): 0.7}
+    rows = [
+        (explainer, PARADIGMS[0] if explainer == "self" else "default", f"ordered_{what}_{order}", k, "delete",
+         f"{item:02}", seed, mean + 0.01 * (item % 3) * (seed + 1))
+        for (explainer, order), mean in means.items()
+        for what, k in (("drop", "human_0.05"), ("drop", "human_0.1"), ("aopc", "human"))
+        for item in range(ITEMS) for seed in range(SEEDS)
+    ]  # fmt: skip
+    columns = ["explainer", "variant", "metric", "k", "operator", "example_id", "seed", "value"]
+    metrics = pd.DataFrame(rows, columns=columns).assign(**MODEL)
+    gathered = gather_specifications(study, metrics, make_predictions())
+    curve = specification_curve(gathered)
+    expected = {"own": 0.1, "greedy": 0.1, "greedy for self only": 0.3}
+    for (ordering, length), part in curve.groupby(["ordering", "length"]):
+        assert part["estimate"].to_numpy() == pytest.approx(expected[ordering]) and len(part) == 3, length
+    assert len(curve) == 3 * 3 * 3  # orderings, lengths, filters
+    effects = switch_effects(gathered, REFERENCES).set_index(["reference", "factor", "after"])["change"]
+    assert effects["P2 v4, faithfulness", "ordering", "own"] == pytest.approx(-0.2)
+    assert effects["P2 v4, faithfulness", "ordering", "greedy"] == pytest.approx(-0.2)
+
+
 def test_specifications_on_few_items_are_left_out_and_without_a_pair_the_tables_are_empty(study):
     metrics = make_metrics(np.random.default_rng(0))
     few = metrics[~((metrics["operator"] == "mask") & (metrics["example_id"] > "08"))]

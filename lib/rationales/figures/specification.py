@@ -13,6 +13,7 @@ FACTOR_LABELS = {
     "measure": "measure",
     "normalisation": "normalised",
     "length": "length",
+    "ordering": "words in order",
     "operator": "removal",
     "items": "items",
     "attribution": "against",

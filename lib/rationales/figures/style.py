@@ -106,6 +106,12 @@ METRIC_LABELS: dict[str, str] = {
     "dfmit": "DFMIT",
     "dffrac": "DFFrac",
     "naopc": "NAOPC",
+    "ordered_drop": "Drop by the first words",
+    "ordered_drop_own": "Drop by the first words, own order",
+    "ordered_drop_greedy": "Drop by the first words, greedy order",
+    "ordered_aopc": "AOPC within the set",
+    "ordered_aopc_own": "AOPC within the set, own order",
+    "ordered_aopc_greedy": "AOPC within the set, greedy order",
     "snr": "Signal-to-noise ratio",
     "top_k_jaccard": "Top-k Jaccard",
     "accuracy": "Accuracy",
@@ -114,6 +120,7 @@ METRIC_LABELS: dict[str, str] = {
 HIGHER_IS_BETTER = frozenset(
     "precision recall f1 iou kappa average_precision average_precision_blocks auroc rank_biased_overlap spearman "
     "pearson half_correlation correlation_with_mean top_k_jaccard snr snr_corrected accuracy valid_rate naopc "
+    "ordered_drop ordered_drop_own ordered_drop_greedy ordered_aopc ordered_aopc_own ordered_aopc_greedy "
     "feature_agreement rank_agreement sign_agreement signed_rank_agreement pairwise_rank_agreement".split()
 )
 LOWER_IS_BETTER = frozenset({"loss", "noise", "share_differing", "seconds", "calls", "tokens"})

@@ -24,7 +24,7 @@ MARGINS = ("plausibility", "faithfulness")
 FIELDS = ("id", "version", "place", "sentence", "test", "with", "direction", "margin", "family", "needs")
 TERM_FIELDS = ("explainers", "variants", "subjects", "not_subjects", "tunings")
 TERMS = ("first", "second")
-MEASURE_FIELDS = ("measure", "other_measure", "measures")
+MEASURE_FIELDS = ("measure", "other_measure", "second_measure", "measures")
 MEASURE = re.compile(r"[a-z_0-9]+@[a-z_0-9.]+(/[a-z]+)?")
 
 

@@ -122,10 +122,19 @@ def first_measure(panel: Panel, model: Model, parameters: Mapping, terms: tuple[
 
 
 def sides(
-    panel: Panel, model: Model, measure: str, parameters: Mapping, terms: tuple[str, str] = ("first", "second")
+    panel: Panel,
+    model: Model,
+    measures: tuple[str, str],
+    parameters: Mapping,
+    terms: tuple[str, str] = ("first", "second"),
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return label -> (first, second) cells; one pair of group means, or one pair per member of the term `each`."""
-    groups = [require_members(panel, model, measure, parameters[term]) for term in terms]
+    """Return label -> (first, second) cells; one pair of group means, or one pair per member of the term `each`.
+
+    measures: of the first term and of the second.
+    """
+    groups = [
+        require_members(panel, model, measure, parameters[term]) for measure, term in zip(measures, terms, strict=True)
+    ]
     each = parameters.get("each")
     if each is None:
         return {"": (mean_member(groups[0]), mean_member(groups[1]))}
@@ -137,14 +146,22 @@ def sides(
 # ---- means of paired differences
 
 
-@claim_test("difference", ("first", "second", "measure"), ("each",))
+@claim_test("difference", ("first", "second", "measure"), ("each", "second_measure"))
 def test_difference(panel: Panel, draws: Draws, parameters: Mapping) -> Found:
-    """First minus second within a model, paired by item and seed; each a mean over the members of its group."""
+    """First minus second within a model, paired by item and seed; each a mean over the members of its group.
+
+    second_measure: of the second term, where a paper measures the two sides differently; both must have one scale.
+    """
 
     def evaluate(model: Model) -> dict[str, Evidence]:
-        measure = first_measure(panel, model, parameters, ("first", "second"))
-        pairs = sides(panel, model, measure, parameters)
-        return {label: mean_evidence(draws, model, one - other, measure) for label, (one, other) in pairs.items()}
+        if "second_measure" in parameters:
+            measure = first_measure(panel, model, parameters, ("first",))
+            other_measure = first_measure(panel, model, parameters, ("second",), "second_measure")
+            shown = f"{measure} minus {other_measure}"
+        else:
+            measure = other_measure = shown = first_measure(panel, model, parameters, ("first", "second"))
+        pairs = sides(panel, model, (measure, other_measure), parameters)
+        return {label: mean_evidence(draws, model, one - other, shown) for label, (one, other) in pairs.items()}
 
     return over_models(panel, parameters, evaluate)
 

@@ -31,10 +31,22 @@ METRICS: dict[str, tuple[str, str, str]] = {
     "naopc": (FAITHFUL, "aopc_comprehensiveness", "NAOPC"),
     "deletion_area": (FAITHFUL, "deletion_area", "raw"),
     "deletion_rank_correlation": (FAITHFUL, "deletion_rank_correlation", "raw"),
+    "ordered_drop_own": (FAITHFUL, "ordered_drop", "raw"),
+    "ordered_drop_greedy": (FAITHFUL, "ordered_drop", "raw"),
+    "ordered_aopc_own": (FAITHFUL, "ordered_aopc", "raw"),
+    "ordered_aopc_greedy": (FAITHFUL, "ordered_aopc", "raw"),
+}
+OWN, GREEDY, UNEQUAL = "own", "greedy", "greedy for self only"  # in which order the words of a set are removed
+# What the self-explanation and the attribution are measured by, where the order is a choice.
+ORDERINGS: dict[str, list[tuple[str, str]]] = {
+    "ordered_drop_own": [(OWN, "ordered_drop_own")],
+    "ordered_drop_greedy": [(GREEDY, "ordered_drop_greedy"), (UNEQUAL, "ordered_drop_own")],
+    "ordered_aopc_own": [(OWN, "ordered_aopc_own")],
+    "ordered_aopc_greedy": [(GREEDY, "ordered_aopc_greedy"), (UNEQUAL, "ordered_aopc_own")],
 }
 # An item has its whole curve, or only some sizes of it; never both.
 LENGTHS = {"human": "human", "0.2": "fifth", "own": "own", "all": "whole", "measured": "whole", "fractions": "grid",
-           "1": "first word"}  # fmt: skip
+           "1": "first word", "human_0.05": "first 5 %", "human_0.1": "first 10 %"}  # fmt: skip
 FILTERS = ("all", "correct", "wrong")
 FAMILIES = {"gradients": "gradient", "attentions": "attention", "propagations": "propagation",
             "perturbations": "perturbation"}  # fmt: skip
@@ -42,6 +54,7 @@ FACTORS = (
     "measure",
     "normalisation",
     "length",
+    "ordering",
     "operator",
     "items",
     "attribution",
@@ -72,6 +85,11 @@ REFERENCES: dict[str, dict[str, object]] = {
         "items": "correct", "attribution": ["lrp", "cp_lrp", "attnlrp", "input_x_gradient"], "order": "PE",
         "form": "topk", "asked": "human", "anchoring": "anchored",
     },
+    "P2 v4, faithfulness": {  # the first 5 to 10 % of the words, those of sets re-ordered by greedy search
+        "measure": "ordered_drop", "normalisation": "raw", "length": ["first 10 %", "first 5 %"], "ordering": UNEQUAL,
+        "operator": ["mask", "delete"], "items": "correct", "attribution": ["lrp", "cp_lrp", "attnlrp", "input_x_gradient"],
+        "order": "PE", "form": "topk", "asked": "human", "anchoring": "anchored",
+    },
     "P3, faithfulness": {
         "measure": "aopc_comprehensiveness", "normalisation": "raw", "length": ["whole", "grid"], "operator": "delete",
         "items": "all", "attribution": ["lime", "occlusion"], "order": ["PE", "EP"], "form": "scores", "asked": "free",
@@ -84,7 +102,9 @@ def list_specifications(series: list[tuple[str, str, str, str, str]]) -> Iterato
     """Yield each pair of a self-explanation and an attribution that can be compared, under each filter.
 
     series: (explainer, variant, metric, length, operator) of each row of values. A self-explanation at its own length
-    is compared with the attribution at the human length, as P2 does; all others at equal length.
+    is compared with the attribution at the human length, as P2 does; all others at equal length. Where the words of a set
+    go one by one, both sides have their own order, or the greedy one, or (P2 v4) the self-explanation alone has it;
+    everywhere else the order is the explanation's own.
     """
     groups = load_ledger().groups
     places = {key: number for number, key in enumerate(series)}
@@ -101,20 +121,21 @@ def list_specifications(series: list[tuple[str, str, str, str, str]]) -> Iterato
         question, measure, normalisation = METRICS[metric]
         lower = metric in MEASURES and MEASURES[metric].better == "lower"
         other_length = "human" if length == "own" else length
-        for rival in rivals.get((metric, other_length, operator), []):
-            for items in FILTERS:
+        for ordering, other_metric in ORDERINGS.get(metric, [(OWN, metric)]):
+            for rival, items in product(rivals.get((other_metric, other_length, operator), []), FILTERS):
                 yield {
                     "question": question,
                     "measure": measure,
                     "normalisation": normalisation,
                     "length": length,
+                    "ordering": ordering,
                     "operator": operator,
                     "items": items,
                     "attribution": names[rival],
                     "family": family_of(groups, rival[0]),
                     **paradigm_factors(variant),
                     "first": places[explainer, variant, metric, length, operator],
-                    "second": places[*rival, metric, other_length, operator],
+                    "second": places[*rival, other_metric, other_length, operator],
                     "sign": -1.0 if lower else 1.0,
                 }
 
