@@ -27,11 +27,11 @@ TRACED = [run.name for run in STUDY.traced_runs()]
 SHARDS = range(STUDY.shards)
 SEVERAL_SEEDS = len({(r.corpus, r.subject, r.tuning) for r in RUNS.values()}) < len(RUNS)
 PLANTED = any(corpus["reader"].startswith("planted") for corpus in STUDY.corpora.values())
-COMMON = ["examples.py", "tables.py", "tasks.py", "study.py", "randomness.py"]
+COMMON = ["examples.py", "tables.py", "tasks.py", "study.py", "randomness.py", "replicates.py"]
 SEEDS = [f"stages/{name}.py" for name in ("compare_seeds", "analyse_seeds", "average_seeds", "seed_data", "seed_intervals",
          "seed_stability", "seed_selections", "seed_tunings", "seed_humans", "seed_components", "score_faithfulness")]
 TESTED = ["stages/contrast.py", "stages/evaluate_claims.py", "stages/specifications.py", "stages/specification_choices.py"]
-MODELS = [*COMMON, "subjects", "stages/prepare.py", "stages/subjects.py", "explainers/prompts.py"]
+MODELS = [*COMMON, "subjects", "stages/prepare.py", "stages/subjects.py", "explainers/prompts.py", "explainers/wordings.py"]
 
 
 wildcard_constraints:

@@ -22,6 +22,7 @@ from rationales.metrics.stability import (
     mean_top_k_jaccard,
     signal_and_noise,
 )
+from rationales.replicates import Variant, main_variants, split_variant
 from rationales.reporting.seeds import (
     components_table,
     human_figure_table,
@@ -35,15 +36,7 @@ from rationales.reporting.seeds import (
 from rationales.stages import seed_components, seed_humans, seed_selections, seed_stability
 from rationales.stages.analyse_seeds import analyse_seeds, read_analysis
 from rationales.stages.compare_seeds import compare_all_pairs
-from rationales.stages.seed_data import (
-    FIXED,
-    Variant,
-    collect_scores,
-    main_variants,
-    scale_rows,
-    split_variant,
-    turn_to_one_label,
-)
+from rationales.stages.seed_data import FIXED, collect_scores, scale_rows, turn_to_one_label
 from rationales.stages.seed_intervals import (
     compare_sets,
     correlate_pairs,
@@ -438,9 +431,10 @@ def test_word_components_are_unbiased_and_equal_the_corrected_signal():
         seed_components.split_word_scores(np.ones((2, 3)))
 
 
-def replicated_values(generator, n_items=30, n_seeds=8, n_repeats=4, paraphrases=(0,)):
+def replicated_values(generator, n_items=30, n_seeds=8, n_repeats=4, paraphrases=(0,), by_item=0.0):
     items, seeds = generator.normal(size=n_items), 0.5 * generator.normal(size=n_seeds)
-    wording = 0.7 * generator.normal(size=max(paraphrases) + 1)
+    wording = 0.7 * generator.normal(size=(1, max(paraphrases) + 1))
+    wording = wording + by_item * generator.normal(size=(n_items, wording.shape[1]))
     rows = []
     for i in range(n_items):
         for s in range(n_seeds):
@@ -448,7 +442,7 @@ def replicated_values(generator, n_items=30, n_seeds=8, n_repeats=4, paraphrases
             for p in paraphrases:
                 for r in range(1, n_repeats + 1):
                     rows.append({"example_id": f"i{i}", "seed": s, "paraphrase": p, "repeat": r, "draw": 0,
-                                 "value": cell + wording[p] + 0.4 * generator.normal()})  # fmt: skip
+                                 "value": cell + wording[i, p] + 0.4 * generator.normal()})  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -472,9 +466,21 @@ def test_missing_levels_are_named_and_paraphrases_are_a_factor():
     assert table.loc["item x seed", "variance"] == pytest.approx(0.36 + 0.16, rel=0.2)
     worded = replicated_values(np.random.default_rng(17), n_items=12, n_seeds=4, n_repeats=2, paraphrases=(0, 1, 2))
     table = seed_components.split_values(worded, intervals=False).set_index("component")
-    assert list(table.index) == ["item", "seed", "prompt paraphrase", "item x seed", "sampled repeat"]
+    assert list(table.index) == [
+        "item", "seed", "prompt paraphrase", "item x seed", "item x paraphrase", "sampled repeat",
+    ]  # fmt: skip
     one_sample = seed_components.keep_exchangeable(worded[worded["repeat"] < 2].replace({"repeat": {1: 0}}))
     assert (one_sample["repeat"] == 0).all()
+
+
+def test_wording_that_changes_single_items_is_not_taken_for_sampling():
+    rows = replicated_values(np.random.default_rng(26), n_seeds=4, n_repeats=2, paraphrases=(0, 1, 2), by_item=0.5)
+    table = seed_components.split_values(rows).set_index("component")
+    for component, true in [("item x seed", 0.36), ("item x paraphrase", 0.25), ("sampled repeat", 0.16)]:
+        assert table.loc[component, "low"] < true < table.loc[component, "high"]
+    many = replicated_values(np.random.default_rng(27), n_items=250, n_seeds=2, n_repeats=2, paraphrases=(0, 1))
+    table = seed_components.split_values(many, intervals=False).set_index("component")
+    assert "item x paraphrase" not in table.index and "too many" in table.loc["sampled repeat", "note"]
 
 
 def test_word_shares_with_draws_of_an_explainer():

@@ -1,5 +1,8 @@
 """Prompts: every paradigm in every language says what it must and no more."""
 
+import re
+from dataclasses import fields
+
 import pytest
 
 from rationales.corpora.planted import load_planted_opinion, load_planted_sentiment
@@ -14,6 +17,7 @@ from rationales.explainers.prompts import (
     score_sign,
     words_asked_for,
 )
+from rationales.explainers.wordings import PHRASES, WORDINGS, Phrases, phrases_for
 from rationales.tasks import TASKS, wording_for
 
 CORPORA = [load_planted_sentiment(train=2, validation=0, test=2, label_noise=0.0), load_planted_opinion(2, 0, 2)]
@@ -26,12 +30,13 @@ def test_names_of_paradigms_round_trip_and_are_unique():
     assert [parse_paradigm(name).name for name in names] == names
 
 
+@pytest.mark.parametrize("paraphrase", range(WORDINGS))
 @pytest.mark.parametrize("paradigm", all_paradigms(), ids=lambda p: p.name)
-def test_requests_name_label_and_length_only_when_they_should(paradigm):
+def test_requests_name_label_and_length_only_when_they_should(paradigm, paraphrase):
     for corpus, example in CASES:
         labels = wording_for(corpus.task, example.language).labels
         anchor = corpus.labels[0]
-        request = rationale_request(paradigm, corpus.task, example, corpus.labels, anchor)
+        request = rationale_request(paradigm, corpus.task, example, corpus.labels, anchor, paraphrase)
         named = any(word in request.replace("(", " ").replace(")", " ").split() or f"{word}." in request or f"{word}," in request
                     or f"{word}?" in request for word in labels.values())  # fmt: skip
         on_label_scale = paradigm.form == "scores" and not paradigm.anchored
@@ -59,6 +64,48 @@ def test_conversations_hold_the_text_once_and_share_the_classification_turn(para
         if paradigm.order == "PE":
             other = conversation(all_paradigms()[0], corpus.task, example, corpus.labels, "positive", corpus.labels[1])
             assert messages[:2] == other[:2]
+
+
+def placeholders(text):
+    return sorted(re.findall(r"{(\w+)}", text))
+
+
+@pytest.mark.parametrize("language", sorted(PHRASES))
+def test_paraphrases_have_other_words_and_the_same_facts(language):
+    wordings = PHRASES[language]
+    assert len(wordings) == WORDINGS >= 3
+    for name in (field.name for field in fields(Phrases)):
+        texts = [getattr(phrases, name) for phrases in wordings]
+        assert len({text.casefold() for text in texts}) == WORDINGS, name
+        assert len({tuple(placeholders(text)) for text in texts}) == 1, name
+        numbers = [sorted(re.findall(r"-?\d", text)) for text in texts]
+        assert numbers[1:] == numbers[:-1], name  # the scale from -1 to 1
+        assert all(("JSON" in text) == name.startswith("json") for text in texts), name
+        assert all(text.endswith(":") == (name == "then_answer") for text in texts), name
+    for bracket in ("[", "]"):
+        assert all(bracket in phrases.json_pairs and bracket not in phrases.json_words for phrases in wordings)
+
+
+@pytest.mark.parametrize("paradigm", all_paradigms(), ids=lambda p: p.name)
+def test_a_paraphrased_conversation_differs_in_the_request_for_the_rationale_alone(paradigm):
+    for corpus, example in CASES:
+        asked = [
+            conversation(paradigm, corpus.task, example, corpus.labels, "positive", corpus.labels[1], paraphrase)
+            for paraphrase in range(WORDINGS)
+        ]
+        assert len({messages[-1]["content"] for messages in asked}) == WORDINGS
+        assert all(messages[:-1] == asked[0][:-1] for messages in asked)
+        if paradigm.order == "EP":  # the same question and text behind another request
+            question = wording_for(corpus.task, example.language).question
+            ends = {messages[0]["content"].split(question)[1] for messages in asked}
+            assert len(ends) == 1 and example.text in ends.pop()
+
+
+def test_a_paraphrase_that_does_not_exist_is_refused():
+    assert phrases_for("de", 1) is PHRASES["en"][1]
+    for number in (-1, WORDINGS):
+        with pytest.raises(StudyError, match="no paraphrase"):
+            phrases_for("en", number)
 
 
 def test_braces_in_a_text_are_left_alone():

@@ -236,11 +236,41 @@ def test_repeats_are_averaged_and_give_a_standard_error(name):
     assert not np.allclose(other_seed.scores, single.scores)
 
 
+@pytest.mark.parametrize("name", ["lime", "kernel_shap", "slalom"])
+def test_draws_differ_as_much_as_the_standard_error_over_repeats_says(name):
+    bench, n_draws = bench_of(random_encoder, 1, seed=5), 10
+    draws = np.stack([explain(name, bench, n_samples=30, draw=draw)[0].scores for draw in range(n_draws)])
+    (repeated,) = explain(name, bench, n_samples=30, repeats=n_draws)
+    within_one_call = np.array(repeated.details["standard_error"]) * np.sqrt(n_draws)
+    # Both estimate the spread of one fit, from 9 degrees of freedom per word; SLALOM has outliers, so medians.
+    # Medians, for SLALOM has outliers; each side estimates the spread of one fit from 9 degrees of freedom per word.
+    assert np.median(draws.std(axis=0, ddof=1)) == pytest.approx(np.median(within_one_call), rel=0.5)
+    np.testing.assert_array_equal(draws[0], explain(name, bench, n_samples=30)[0].scores)
+    assert len(np.unique(draws, axis=0)) == n_draws
+    (again,) = explain(name, bench_of(random_encoder, 1, seed=5), n_samples=30, draw=3)
+    np.testing.assert_allclose(again.scores, draws[3], rtol=1e-3, atol=1e-5)
+
+
+def test_draws_ask_the_same_engine_and_exact_values_have_no_noise():
+    bench = bench_of(random_encoder, 1, longest=5)
+    first = explain("kernel_shap", bench, n_samples=32)[0].scores
+    asked = bench.engine.counts.computed
+    second = explain("kernel_shap", bench, n_samples=32, draw=1)[0].scores  # all 32 masks of five words
+    np.testing.assert_array_equal(first, second)
+    assert bench.engine.counts.computed == asked  # the engine knew every text
+    shared = explain("kernel_shap", bench, n_samples=20, share_masks=True, draw=2)
+    explain("lime", bench, n_samples=20, draw=2)
+    assert bench.engine.counts.computed == asked and len(shared[0].scores) == 5
+
+
 def test_wrong_settings_are_refused_in_one_sentence():
     bench = bench_of(random_encoder, 1)
     for name, options, words in [
         ("lime", {"n_samples": 1}, "at least 2"),
         ("lime", {"repeats": 0}, "at least 1"),
+        ("lime", {"draw": -1}, "`draw` of at least 0"),
+        ("occlusion", {"draw": 1}, "'occlusion' draws nothing at random"),
+        ("shapley", {"draw": 1}, "'shapley' draws nothing at random"),
         ("lime", {"target": "logit"}, "explained score"),
         ("kernel_shap", {"n_samples": 3}, "at least 4"),
         ("slalom", {"n_samples": 3}, "at least 4"),

@@ -18,6 +18,7 @@ from rationales.corpora.registry import check_reader
 from rationales.errors import StudyError, require_known
 from rationales.explainers.prompts import parse_paradigm
 from rationales.paths import data_folder, repository_root
+from rationales.replicates import check_draws, check_self_explanations
 from rationales.subjects.checkpoint import Checkpoint
 from rationales.tables import config_hash, read_table
 
@@ -43,7 +44,9 @@ DEFAULTS: dict[str, dict] = {
         "vary": list(SEED_PARTS), "keep_epochs": False, "early_stopping": None,
     },
     "epochs": {"items": 40, "seeds": 1, "paradigms": [], "explainers": []},
-    "self_explanations": {"paradigms": [], "repeats": 1, "glued_phrases": "split"},
+    "self_explanations": {
+        "paradigms": [], "paraphrases": 1, "repeats": 1, "replicated": None, "glued_phrases": "split",
+    },
     "faithfulness": {
         "operators": ["delete", "mask"], "fractions": [0.01, 0.05, 0.1, 0.2, 0.5], "tie_orders": 4, "full_curve": 24,
         "full_curve_operators": ["delete"],
@@ -261,8 +264,9 @@ def load_study(path: str | Path) -> Study:
     for key, tuning in tunings.items():
         check_tuning(key, tuning)
     self_explanations = fill("self_explanations", "self_explanations", text.get("self_explanations"))
-    for paradigm in self_explanations["paradigms"]:
-        parse_paradigm(paradigm)
+    check_self_explanations(self_explanations)
+    explainers = read_explainers(text.get("explainers"))
+    check_draws(explainers)
     faithfulness = fill("faithfulness", "faithfulness", text.get("faithfulness"))
     return Study(
         name=name,
@@ -272,7 +276,7 @@ def load_study(path: str | Path) -> Study:
         subjects=subjects,
         tunings=tunings,
         runs=read_runs(text["runs"], corpora, subjects, tunings),
-        explainers=read_explainers(text.get("explainers")),
+        explainers=explainers,
         self_explanations=self_explanations,
         faithfulness=faithfulness,
         epochs=read_epochs(text.get("epochs"), tunings),

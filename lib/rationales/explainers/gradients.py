@@ -153,18 +153,28 @@ def explain_by_integrated_gradients(
 
 @explainer("smoothgrad", "gradient", signed=False)
 def explain_by_smoothgrad(
-    bench: Workbench, n_samples: int = 20, noise: float = 0.15, aggregation: str = "sum", target: str = "log_prob"
+    bench: Workbench,
+    n_samples: int = 20,
+    noise: float = 0.15,
+    aggregation: str = "sum",
+    target: str = "log_prob",
+    draw: int = 0,
 ) -> list[Explanation]:
     """Norm of the mean gradient over noisy copies of the words' embeddings (Smilkov et al. 2017); never negative."""
     return [
         token_explanation(bench, example, np.linalg.norm(gradient, axis=1), aggregation, n_samples, tokens)
-        for example, gradient, tokens in smooth_gradients(bench, n_samples, noise, target)
+        for example, gradient, tokens in smooth_gradients(bench, n_samples, noise, target, draw)
     ]
 
 
 @explainer("smoothgrad_x_input", "gradient")
 def explain_by_smoothgrad_x_input(
-    bench: Workbench, n_samples: int = 20, noise: float = 0.15, aggregation: str = "sum", target: str = "log_prob"
+    bench: Workbench,
+    n_samples: int = 20,
+    noise: float = 0.15,
+    aggregation: str = "sum",
+    target: str = "log_prob",
+    draw: int = 0,
 ) -> list[Explanation]:
     """Inner product of embedding and mean gradient over noisy copies of the words' embeddings."""
     subject = bench.engine.subject
@@ -173,18 +183,18 @@ def explain_by_smoothgrad_x_input(
             bench, example, (gradient * subject.embed(bench.engine.encode(example).token_ids).double().cpu().numpy()).sum(1),
             aggregation, n_samples, tokens,
         )
-        for example, gradient, tokens in smooth_gradients(bench, n_samples, noise, target)
+        for example, gradient, tokens in smooth_gradients(bench, n_samples, noise, target, draw)
     ]  # fmt: skip
 
 
 def smooth_gradients(
-    bench: Workbench, n_samples: int, noise: float, target: str
+    bench: Workbench, n_samples: int, noise: float, target: str, draw: int = 0
 ) -> Sequence[tuple[Example, np.ndarray, int]]:
     """Each example with its mean gradient (tokens, width) over noisy copies, and the tokens read.
 
     noise: standard deviation, as a share of the range of the embeddings of the example's words (from smallest to
-    largest entry), as in the paper. It falls on the words alone, and depends on the workbench's seed, the example and
-    the number of the sample. StudyError for less than one sample or negative noise.
+    largest entry), as in the paper. It falls on the words alone, and depends on the workbench's seed, the example, the
+    number of the sample and the draw. StudyError for less than one sample or negative noise.
     """
     if n_samples < 1 or noise < 0:
         raise StudyError(
@@ -192,13 +202,14 @@ def smooth_gradients(
         )
     engine = bench.engine
     encoded = [engine.encode(example) for example in bench.examples]
+    further = ("draw", draw) if draw else ()
 
     def vary(embeddings: torch.Tensor, batch: Batch, numbers: np.ndarray, variants: np.ndarray) -> torch.Tensor:
         noisy = embeddings.clone()
         for row, (number, variant) in enumerate(zip(numbers, variants, strict=True)):
             places = torch.as_tensor(np.flatnonzero(encoded[number].token_words >= 0) - batch.start)
             words = embeddings[row, places]
-            generator = generator_for("smoothgrad", bench.seed, encoded[number].example_id, int(variant))
+            generator = generator_for("smoothgrad", bench.seed, encoded[number].example_id, int(variant), *further)
             draws = torch.as_tensor(generator.standard_normal(words.shape), device=words.device).to(words.dtype)
             noisy[row, places] = words + noise * (words.max() - words.min()) * draws
         return noisy

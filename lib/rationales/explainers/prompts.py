@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from rationales.errors import StudyError, require_known
 from rationales.examples import Example
+from rationales.explainers.wordings import one_word_for, phrases_for
 from rationales.metrics.selection import resolve_k
 from rationales.tasks import Wording, wording_for
 
@@ -74,89 +75,6 @@ def all_paradigms() -> list[Paradigm]:
     ]
 
 
-@dataclass(frozen=True)
-class Phrases:
-    """The request for a rationale in one language; placeholders: {item}, {claim}, {k}, {low}, {high}."""
-
-    one_word: str
-    scores_anchored: str
-    scores_open: str
-    scores_open_many: str
-    topk_anchored: str
-    topk_open: str
-    list_anchored: str
-    list_open: str
-    at_most: str
-    json_words: str
-    json_pairs: str
-    then_answer: str
-
-
-PHRASES: dict[str, Phrases] = {
-    "en": Phrases(
-        one_word="Answer with one word.",
-        scores_anchored="Score every word {item} from -1 to 1 by how much it shows that {claim}.",
-        scores_open="Score every word {item} from -1 ({low}) to 1 ({high}).",
-        scores_open_many="Score every word {item} from -1 to 1 by how much it supports your answer.",
-        topk_anchored="Rank the {k} words {item} that show best that {claim}, best first.",
-        topk_open="Rank the {k} words {item} that matter most for your answer, best first.",
-        list_anchored="Which words {item} show that {claim}?",
-        list_open="Which words {item} decide your answer?",
-        at_most="Return at most {k} words.",
-        json_words="Return a JSON list of words.",
-        json_pairs="Return a JSON list of [word, score] pairs.",
-        then_answer="Then answer on a new line:",
-    ),
-    "da": Phrases(
-        one_word="Svar med ét ord.",
-        scores_anchored="Giv hvert ord {item} en score fra -1 til 1 efter hvor meget det viser at {claim}.",
-        scores_open="Giv hvert ord {item} en score fra -1 ({low}) til 1 ({high}).",
-        scores_open_many="Giv hvert ord {item} en score fra -1 til 1 efter hvor meget det støtter dit svar.",
-        topk_anchored="Rangér de {k} ord {item} der bedst viser at {claim}, det bedste først.",
-        topk_open="Rangér de {k} ord {item} der betyder mest for dit svar, det bedste først.",
-        list_anchored="Hvilke ord {item} viser at {claim}?",
-        list_open="Hvilke ord {item} afgør dit svar?",
-        at_most="Returnér højst {k} ord.",
-        json_words="Returnér en JSON-liste med ord.",
-        json_pairs="Returnér en JSON-liste med par af [ord, score].",
-        then_answer="Svar derefter på en ny linje:",
-    ),
-    "it": Phrases(
-        one_word="Rispondi con una parola.",
-        scores_anchored="Dai a ogni parola {item} un punteggio da -1 a 1 secondo quanto mostra che {claim}.",
-        scores_open="Dai a ogni parola {item} un punteggio da -1 ({low}) a 1 ({high}).",
-        scores_open_many="Dai a ogni parola {item} un punteggio da -1 a 1 secondo quanto sostiene la tua risposta.",
-        topk_anchored="Ordina le {k} parole {item} che mostrano meglio che {claim}, la migliore per prima.",
-        topk_open="Ordina le {k} parole {item} che contano di più per la tua risposta, la migliore per prima.",
-        list_anchored="Quali parole {item} mostrano che {claim}?",
-        list_open="Quali parole {item} decidono la tua risposta?",
-        at_most="Restituisci al massimo {k} parole.",
-        json_words="Restituisci una lista JSON di parole.",
-        json_pairs="Restituisci una lista JSON di coppie [parola, punteggio].",
-        then_answer="Poi rispondi su una nuova riga:",
-    ),
-    "fr": Phrases(
-        one_word="Réponds par un mot.",
-        scores_anchored="Donne à chaque mot {item} un score de -1 à 1 selon qu'il montre que {claim}.",
-        scores_open="Donne à chaque mot {item} un score de -1 ({low}) à 1 ({high}).",
-        scores_open_many="Donne à chaque mot {item} un score de -1 à 1 selon qu'il soutient ta réponse.",
-        topk_anchored="Classe les {k} mots {item} qui montrent le mieux que {claim}, le meilleur d'abord.",
-        topk_open="Classe les {k} mots {item} qui comptent le plus pour ta réponse, le meilleur d'abord.",
-        list_anchored="Quels mots {item} montrent que {claim}?",
-        list_open="Quels mots {item} décident de ta réponse?",
-        at_most="Renvoie au plus {k} mots.",
-        json_words="Renvoie une liste JSON de mots.",
-        json_pairs="Renvoie une liste JSON de paires [mot, score].",
-        then_answer="Réponds ensuite sur une nouvelle ligne:",
-    ),
-}
-
-
-def phrases_for(language: str) -> Phrases:
-    """The phrases of a language, English where there are none."""
-    return PHRASES.get(language, PHRASES["en"])
-
-
 def present(task: str, example: Example) -> str:
     """The text of the example with its heading, without any question."""
     return wording_for(task, example.language).intro.format(*example.segments)
@@ -169,9 +87,8 @@ def question_of(wording: Wording, example: Example) -> str:
 
 def classification_request(task: str, example: Example) -> str:
     """The user turn that asks for the label alone."""
-    wording = wording_for(task, example.language)
-    phrases = phrases_for(example.language)
-    return f"{question_of(wording, example)} {phrases.one_word}\n{present(task, example)}"
+    question = question_of(wording_for(task, example.language), example)
+    return f"{question} {one_word_for(example.language)}\n{present(task, example)}"
 
 
 def words_asked_for(paradigm: Paradigm, example: Example) -> int | None:
@@ -192,10 +109,18 @@ def words_asked_for(paradigm: Paradigm, example: Example) -> int | None:
 
 
 def rationale_request(
-    paradigm: Paradigm, task: str, example: Example, labels: tuple[str, ...], anchor: str | None
+    paradigm: Paradigm,
+    task: str,
+    example: Example,
+    labels: tuple[str, ...],
+    anchor: str | None,
+    paraphrase: int = 0,
 ) -> str:
-    """The sentence that asks for the rationale; `anchor` is the canonical label named when anchored."""
-    wording, phrases = wording_for(task, example.language), phrases_for(example.language)
+    """The sentence that asks for the rationale; `anchor` is the canonical label named when anchored.
+
+    paraphrase: which wording, 0 for the one as written.
+    """
+    wording, phrases = wording_for(task, example.language), phrases_for(example.language, paraphrase)
     fields = {"item": wording.item, "k": words_asked_for(paradigm, example)}
     if paradigm.anchored:
         if anchor is None:
@@ -215,29 +140,40 @@ def rationale_request(
 
 
 def explain_then_predict_request(
-    paradigm: Paradigm, task: str, example: Example, labels: tuple[str, ...], anchor: str | None
+    paradigm: Paradigm,
+    task: str,
+    example: Example,
+    labels: tuple[str, ...],
+    anchor: str | None,
+    paraphrase: int = 0,
 ) -> str:
     """The single user turn of order EP: rationale first, then the label on a new line."""
-    wording, phrases = wording_for(task, example.language), phrases_for(example.language)
-    request = rationale_request(paradigm, task, example, labels, anchor)
-    return (
-        f"{request} {phrases.then_answer} {question_of(wording, example)} {phrases.one_word}\n{present(task, example)}"
-    )
+    request = rationale_request(paradigm, task, example, labels, anchor, paraphrase)
+    then_answer = phrases_for(example.language, paraphrase).then_answer
+    return f"{request} {then_answer} {classification_request(task, example)}"
 
 
 def conversation(
-    paradigm: Paradigm, task: str, example: Example, labels: tuple[str, ...], answer: str | None, anchor: str | None
+    paradigm: Paradigm,
+    task: str,
+    example: Example,
+    labels: tuple[str, ...],
+    answer: str | None,
+    anchor: str | None,
+    paraphrase: int = 0,
 ) -> list[dict[str, str]]:
     """The messages to send, ending with the user turn whose reply holds the rationale.
 
     answer: the verbalised label that the subject gave (order PE only). anchor: the canonical label to name.
+    paraphrase: which wording of the request for the rationale; the question for the label has one wording only.
     """
     if paradigm.order == "EP":
-        return [{"role": "user", "content": explain_then_predict_request(paradigm, task, example, labels, anchor)}]
+        request = explain_then_predict_request(paradigm, task, example, labels, anchor, paraphrase)
+        return [{"role": "user", "content": request}]
     return [
         {"role": "user", "content": classification_request(task, example)},
         {"role": "assistant", "content": answer},
-        {"role": "user", "content": rationale_request(paradigm, task, example, labels, anchor)},
+        {"role": "user", "content": rationale_request(paradigm, task, example, labels, anchor, paraphrase)},
     ]
 
 

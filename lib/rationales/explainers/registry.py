@@ -98,14 +98,17 @@ def known_explainers() -> dict[str, Explainer]:
 
 
 def variant_name(options: dict) -> str:
-    """The variant column: options that were set, such as "n_samples=200", or "default"."""
-    return ",".join(f"{name}={options[name]}" for name in sorted(options)) or "default"
+    """The variant column: options that were set, such as "n_samples=200", or "default"; the first draw has no name."""
+    named = [name for name in sorted(options) if name != "draw" or options[name]]
+    return ",".join(f"{name}={options[name]}" for name in named) or "default"
 
 
 def check_explainer(name: str, options: dict) -> Explainer:
     """The explainer of a study file's entry; StudyError for an unknown name or option."""
     chosen = known_explainers()[require_known(name, known_explainers(), "explainer")]
     unknown = sorted(set(options) - set(chosen.options()))
+    if "draw" in unknown:
+        raise StudyError(f"Explainer '{name}' draws nothing at random, so it has no further draws; leave out `draw`.")
     if unknown:
         known = ", ".join(chosen.options()) or "(none)"
         raise StudyError(f"Explainer '{name}' has no option '{unknown[0]}'; its options are: {known}.")

@@ -83,13 +83,14 @@ def explain_by_slalom(
     size: int = 5,
     repeats: int = 1,
     target: str = "contrastive",
+    draw: int = 0,
 ) -> list[Explanation]:
     """The linear score v exp(s) of each word under SLALOM: output = mean of values v, weighted by softmax(s).
 
     Fitted to the log-odds of the predicted label (`target` "contrastive", as published) on short random sequences of
     its words, on deletions, or on both. A value is what a word says alone; the importance is how much it is heard
-    beside others. Both are in the details, with the share of variance explained. StudyError below 4 samples, for a
-    size below 1, or for an unknown sampling.
+    beside others. Both are in the details, with the share of variance explained. draw: numbers draws of the same
+    explanation. StudyError below 4 samples, for a size below 1, or for an unknown sampling.
     """
     require_known(sampling, SAMPLINGS, "sampling")
     if n_samples < 4 or size < 1:
@@ -105,5 +106,5 @@ def explain_by_slalom(
     return explain_by_surrogate(
         bench, f"slalom-{sampling}",
         lambda generator, n_words: draw_slalom_masks(generator, n_words, n_samples, sampling, size),
-        fit, repeats, operator, target,
+        fit, repeats, operator, target, draw,
     )  # fmt: skip

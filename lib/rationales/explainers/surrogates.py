@@ -18,27 +18,29 @@ from rationales.randomness import generator_for
 from rationales.subjects.engine import Request
 
 # (generator, number of words) -> keep-masks (masks, words)
-Draw = Callable[[np.random.Generator, int], np.ndarray]
+Sample = Callable[[np.random.Generator, int], np.ndarray]
 # (keep-masks (masks, words), values (masks,)) -> scores (words,) and facts for the details
 Fit = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, dict]]
 
 
-def draw_masks(bench: Workbench, name: str, draw: Draw, example: Example, repeat: int) -> np.ndarray:
-    """The masks of one fit, which depend on the seed, the kind of masks, the example and the number of the repeat."""
-    return draw(generator_for(name, bench.seed, example.example_id, repeat), len(example.words))
+def draw_masks(bench: Workbench, name: str, sample: Sample, example: Example, repeat: int, draw: int) -> np.ndarray:
+    """The masks of one fit, which depend on the seed, the kind of masks, the example, the repeat and the draw."""
+    further = ("draw", draw) if draw else ()
+    return sample(generator_for(name, bench.seed, example.example_id, repeat, *further), len(example.words))
 
 
 def explain_by_surrogate(
-    bench: Workbench, name: str, draw: Draw, fit: Fit, repeats: int, operator: str, target: str
+    bench: Workbench, name: str, sample: Sample, fit: Fit, repeats: int, operator: str, target: str, draw: int
 ) -> list[Explanation]:
     """Mean scores over `repeats` fits on masks of their own, with the standard error of each word's mean.
 
     The standard error is over the draws of masks alone, and unknown (not in the details) for a single fit. The facts
-    kept are those of the first fit. StudyError for less than one repeat.
+    kept are those of the first fit. draw: another number, other masks for all fits. StudyError for less than one repeat
+    or a draw below 0.
     """
-    if repeats < 1:
-        raise StudyError(f"A surrogate needs `repeats` of at least 1, not {repeats}.")
-    masks = [[draw_masks(bench, name, draw, e, repeat) for repeat in range(repeats)] for e in bench.examples]
+    if repeats < 1 or draw < 0:
+        raise StudyError(f"A surrogate needs `repeats` of at least 1 and `draw` of at least 0, not {repeats}, {draw}.")
+    masks = [[draw_masks(bench, name, sample, e, repeat, draw) for repeat in range(repeats)] for e in bench.examples]
     requests = [
         Request(example, np.concatenate(parts), operator) for example, parts in zip(bench.examples, masks, strict=True)
     ]
@@ -104,17 +106,18 @@ def explain_by_lime(
     ridge: float = 1.0,
     repeats: int = 1,
     target: str = "log_prob",
+    draw: int = 0,
 ) -> list[Explanation]:
     """LIME for text (Ribeiro et al. 2016), fitted by captum on the explained score.
 
-    n_samples: masks per fit, drawn from the workbench's seed. repeats: fits that are averaged. StudyError below 2
-    samples.
+    n_samples: masks per fit, drawn from the workbench's seed. repeats: fits that are averaged. draw: numbers draws of
+    the same explanation, whose spread is LIME's own noise. StudyError below 2 samples.
     """
     if n_samples < 2:
         raise StudyError(f"LIME needs `n_samples` of at least 2, not {n_samples}.")
     return explain_by_surrogate(
         bench, "lime", lambda generator, n_words: draw_lime_masks(generator, n_words, n_samples),
-        lambda masks, values: (fit_lime(masks, values, kernel_width, ridge), {}), repeats, operator, target,
+        lambda masks, values: (fit_lime(masks, values, kernel_width, ridge), {}), repeats, operator, target, draw,
     )  # fmt: skip
 
 
@@ -187,17 +190,19 @@ def explain_by_kernel_shap(
     repeats: int = 1,
     target: str = "log_prob",
     share_masks: bool = False,
+    draw: int = 0,
 ) -> list[Explanation]:
     """KernelSHAP (Lundberg and Lee 2017): Shapley values of words, by captum's weighted least squares.
 
-    They add up to the score of the intact text minus that of the empty one. With a budget of 2^words they are exact.
-    share_masks: weigh the very masks that LIME draws with these settings, and the empty text; with LIME on the same
-    workbench this costs one text more, at the price of more noise. StudyError below 4 samples.
+    They add up to the score of the intact text minus that of the empty one. With a budget of 2^words they are exact,
+    and every draw is the same. share_masks: weigh the very masks that LIME draws with these settings, and the empty
+    text; with LIME on the same workbench this costs one text more, at the price of more noise. draw: as LIME's.
+    StudyError below 4 samples.
     """
     if n_samples < 4:
         raise StudyError(f"KernelSHAP needs `n_samples` of at least 4, not {n_samples}.")
 
-    def draw(generator: np.random.Generator, n_words: int) -> np.ndarray:
+    def sample(generator: np.random.Generator, n_words: int) -> np.ndarray:
         if share_masks:
             return np.concatenate([draw_lime_masks(generator, n_words, n_samples), np.zeros((1, n_words), bool)])
         return draw_shap_masks(generator, n_words, n_samples)
@@ -206,4 +211,5 @@ def explain_by_kernel_shap(
         drawn_as = "lime" if share_masks else "all" if 2 ** masks.shape[1] <= n_samples else "kernel"
         return fit_shap(masks, values, drawn_as), {}
 
-    return explain_by_surrogate(bench, "lime" if share_masks else "kernel_shap", draw, fit, repeats, operator, target)
+    kind = "lime" if share_masks else "kernel_shap"
+    return explain_by_surrogate(bench, kind, sample, fit, repeats, operator, target, draw)

@@ -7,6 +7,7 @@ from rationales.explainers.baselines import STOP_WORDS, bare_word
 from rationales.ledger.panel import ANSWER, INTACT, measure_name
 from rationales.metrics.selection import inclusion_probabilities, set_to_scores
 from rationales.metrics.stability import mean_pairwise_correlation
+from rationales.replicates import without_replicates
 from rationales.statistics.equal_accuracy import select_models
 
 KEYS = ["corpus", "subject", "tuning", "seed", "example_id"]
@@ -95,8 +96,7 @@ def seed_rows(explanations: pd.DataFrame, examples: pd.DataFrame, predictions: p
     a seed twice would make it agree with itself. The tight half has the smallest range of accuracies.
     """
     n_words = {(row.corpus, row.example_id): len(row.words) for row in examples.itertuples(index=False)}
-    valid = explanations[explanations["valid"].astype(bool)]
-    valid = valid[~valid["variant"].astype(str).str.contains("#", regex=False)]
+    valid = without_replicates(explanations[explanations["valid"].astype(bool)])
     found: dict[tuple, dict[int, np.ndarray]] = {}
     for row in valid[[*KEYS, "explainer", "variant", "scores", "selected", "ordered"]].itertuples(index=False):
         if (row.corpus, row.example_id) in n_words:

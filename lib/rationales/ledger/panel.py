@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from rationales.replicates import without_replicates
 from rationales.study import BASE, HUMAN
 from rationales.tables import PREDICTION_ONLY
 
@@ -91,9 +92,9 @@ def collect_series(
 ) -> tuple[dict[Model, np.ndarray], dict[Model, dict]]:
     """Return (seeds, series) of a `Panel` from rows with the columns of `metrics` and a column `measure`.
 
-    Sampled repeats ("#" in the variant) and rows that compare annotators are left out.
+    Replicates and rows that compare annotators are left out.
     """
-    kept = rows[(rows["subject"] != HUMAN) & ~rows["variant"].astype(str).str.contains("#", regex=False)]
+    kept = without_replicates(rows[rows["subject"] != HUMAN])
     keys = ["corpus", "subject", "tuning", *(["epoch"] if by_epoch else [])]
     seeds: dict[Model, np.ndarray] = {}
     series: dict[Model, dict] = {}

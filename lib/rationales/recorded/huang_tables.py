@@ -94,7 +94,7 @@ def responses_table(run: HuangRun, study: str = "recorded") -> pd.DataFrame:
             parsed, verdict = answer.parsed, answer.verdict
             rows.append(
                 {
-                    "example_id": example.example_id, "paradigm": SCORES.format(order), "repeat": 0,
+                    "example_id": example.example_id, "paradigm": SCORES.format(order), "paraphrase": 0, "repeat": 0,
                     "text": answer.text,
                     "stated_label": NO_LABEL if verdict is None else run.corpus.labels[verdict[0]],
                     "label_reason": NO_VERDICT if verdict is None else "",

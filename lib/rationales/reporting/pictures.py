@@ -7,6 +7,7 @@ from rationales.examples import Example
 from rationales.figures.forest import plot_forest
 from rationales.figures.heatmap import rationale_heatmap
 from rationales.figures.style import metric_style
+from rationales.replicates import without_replicates
 from rationales.reporting.scores import display_name
 from rationales.reporting.views import contrast_figure_table
 from rationales.stages.prepare import explained_examples, read_corpus
@@ -59,8 +60,8 @@ def heatmap_of_study(study: Study, predictions: pd.DataFrame) -> str:
     mine = run.rows_of(predictions)
     examples = [example for shard in range(study.shards) for example in explained_examples(study, corpus, shard)]
     example = choose_example(examples, mine)
-    explanations = run.rows_of(study.read("explanations", first="notebooks 04 and 05"))
-    here = (explanations["example_id"] == example.example_id) & ~explanations["variant"].str.contains("#")
+    explanations = without_replicates(run.rows_of(study.read("explanations", first="notebooks 04 and 05")))
+    here = explanations["example_id"] == example.example_id
     return heatmap_of(example, explanations[here], mine.set_index("example_id").loc[example.example_id])
 
 

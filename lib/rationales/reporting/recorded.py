@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from rationales.figures.tables import format_interval
+from rationales.replicates import without_replicates
 from rationales.reporting.scores import display_name
 from rationales.reporting.views import escape_table
 
@@ -36,7 +37,7 @@ def reason_table(explanations: pd.DataFrame) -> pd.DataFrame:
 def primary_rows(summary: pd.DataFrame, metric: str) -> pd.DataFrame:
     """The rows of a metric over all seeds, first answers only, at the human length (or over all words)."""
     rows = summary[(summary["metric"] == metric) & (summary["seed"] == ALL_SEEDS) & summary["k"].isin(["human", "all"])]
-    return rows[~rows["variant"].str.contains("#")]
+    return without_replicates(rows)
 
 
 def by_subject(summary: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from rationales.replicates import without_replicates
 from rationales.stages.score_plausibility import HUMAN
 from rationales.statistics.summary import summarise
 from rationales.study import Run, Study
@@ -25,14 +26,12 @@ def display_name(explainer: str, variant: str) -> str:
     return explainer if variant == "default" else f"{explainer}/{variant}"
 
 
-def rows_of(metrics: pd.DataFrame, run: Run | dict, measures: tuple, repeats: bool = False) -> pd.DataFrame:
-    """Rows of some measures for one model (all seeds), with the column `name`; sampled repeats left out by default."""
+def rows_of(metrics: pd.DataFrame, run: Run | dict, measures: tuple) -> pd.DataFrame:
+    """Rows of some measures for one model (all seeds), with the column `name`; replicates are left out."""
     model = run if isinstance(run, dict) else {"corpus": run.corpus, "subject": run.subject, "tuning": run.tuning}
     chosen = metrics[(metrics[list(model)] == pd.Series(model)).all(axis=1)]
     keys = pd.MultiIndex.from_frame(chosen[["metric", "k", "operator"]])
-    chosen = chosen[keys.isin(list(measures))]
-    if not repeats:
-        chosen = chosen[~chosen["variant"].str.contains("#")]
+    chosen = without_replicates(chosen[keys.isin(list(measures))])
     names = [display_name(e, v) for e, v in zip(chosen["explainer"], chosen["variant"], strict=True)]
     return chosen.assign(name=names)
 

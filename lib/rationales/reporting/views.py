@@ -14,6 +14,7 @@ from rationales.figures.style import metric_style
 from rationales.figures.tables import format_interval
 from rationales.metrics.agreement import agreement_of, chance_agreement
 from rationales.paths import repository_root
+from rationales.replicates import without_replicates
 from rationales.reporting.scores import FAITHFULNESS, display_name, rows_of
 from rationales.stages.predictions import predictions_of
 from rationales.statistics.summary import fill_invalid, select, summarise
@@ -67,7 +68,7 @@ def escape_table(table: pd.DataFrame) -> str:
 
 def agreement_table(explanations: pd.DataFrame) -> pd.DataFrame:
     """Mean feature agreement (top fifth) between every two scoring explainers, and its chance level as last row."""
-    scored = explanations[explanations["valid"] & explanations["scores"].notna()]
+    scored = without_replicates(explanations[explanations["valid"] & explanations["scores"].notna()])
     names = [display_name(e, v) for e, v in zip(scored["explainer"], scored["variant"], strict=True)]
     scored = scored.assign(name=names)
     lookup = {(row.example_id, row.name): np.asarray(row.scores, dtype=float) for row in scored.itertuples(index=False)}
@@ -108,10 +109,10 @@ def convention_table(study: Study, metrics: pd.DataFrame, skipped: pd.DataFrame)
     """F1 of self-explanations at the human length with unreadable replies left out, and counted as empty."""
     keys = ["corpus", "subject", "tuning", "variant"]
     own = select(metrics, "f1", "human", "none")
-    own = own[(own["explainer"] == "self") & ~own["variant"].str.contains("#")]
+    own = without_replicates(own[own["explainer"] == "self"])
     if own.empty:
         return pd.DataFrame({"": ["No self-explanations were asked for."]})
-    failed = skipped[(skipped["explainer"] == "self") & ~skipped["variant"].str.contains("#")]
+    failed = without_replicates(skipped[skipped["explainer"] == "self"])
     failed = failed[~failed["reason"].str.startswith("no human rationale")]
     resamples = study.statistics["resamples"]
     without = summarise(own, keys, resamples, study.seed).set_index(keys)
@@ -137,7 +138,7 @@ def curve_table(study: Study, metrics: pd.DataFrame, run: Run) -> pd.DataFrame:
     """
     rows = metrics[(metrics["metric"] == "comprehensiveness") & (metrics["operator"] == "delete")]
     grid = [f"{fraction:g}" for fraction in study.faithfulness["fractions"]]
-    rows = rows[rows["k"].isin(grid) & ~rows["variant"].str.contains("#")]
+    rows = without_replicates(rows[rows["k"].isin(grid)])
     names = [display_name(e, v) for e, v in zip(rows["explainer"], rows["variant"], strict=True)]
     keep = [name in CURVES_SHOWN or "topk" in name for name in names]
     rows = rows.assign(explainer=names)[keep].merge(

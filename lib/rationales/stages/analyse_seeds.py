@@ -6,11 +6,12 @@ from dataclasses import dataclass, fields
 import pandas as pd
 
 from rationales.errors import StudyError
+from rationales.replicates import split_variant
 from rationales.stages.compare_seeds import seed_families
 from rationales.stages.predictions import predictions_of
 from rationales.stages.prepare import read_corpus
 from rationales.stages.seed_components import MEASURES, tabulate_components, tabulate_word_components
-from rationales.stages.seed_data import SeedFamily, SeedScores, read_families, split_variant
+from rationales.stages.seed_data import SeedFamily, SeedScores, read_families
 from rationales.stages.seed_humans import (
     Raters,
     list_human_raters,

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from rationales.errors import StudyError
+from rationales.replicates import main_variants
 from rationales.stages.compare_seeds import FAMILY, seed_families
 from rationales.stages.predictions import predictions_of
 from rationales.stages.prepare import explained_examples, read_corpus
 from rationales.stages.score_plausibility import plausibility_rows, scores_of
-from rationales.stages.seed_data import main_variants, scale_rows
+from rationales.stages.seed_data import scale_rows
 from rationales.statistics.crossed import crossed_t_interval
 from rationales.study import Run, Study
 from rationales.tables import KEYS, write_part, write_table

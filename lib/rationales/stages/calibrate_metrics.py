@@ -17,6 +17,7 @@ from rationales.ledger.load import load_ledger
 from rationales.ledger.panel import is_member, last_epochs, mean_of_defined
 from rationales.metrics.faithfulness import MEASURES
 from rationales.randomness import generator_for
+from rationales.replicates import without_replicates
 from rationales.stages.specification_choices import LENGTHS
 from rationales.statistics.bootstrap import FEW_ITEMS, draw_counts
 from rationales.statistics.comparisons import permutation_test
@@ -182,11 +183,11 @@ def random_test(rows: pd.DataFrame, metric: str, generator: np.random.Generator)
 def prepare_rows(metrics: pd.DataFrame) -> pd.DataFrame:
     """Rows of the metrics to calibrate and of the known answers, of explanations that do not know either.
 
-    Left out: the human rationale and the greedy oracle, which some metrics score perfectly by construction; repeats.
+    Left out: the human rationale and the greedy oracle, which some metrics score perfectly by construction; replicates.
     """
     wanted = (*PLAUSIBILITY, *FAITHFULNESS, RECOVERY, SHORTCUT, TIES)
     rows = metrics[metrics["metric"].isin(wanted) & (metrics["subject"] != HUMAN)]
-    rows = rows[~rows["variant"].astype(str).str.contains("#", regex=False)]
+    rows = without_replicates(rows)
     rows = last_epochs(rows[~rows["explainer"].isin(["human", "greedy", "annotator"])])
     rows = rows.assign(length=rows["k"].map(LENGTHS))
     return rows[rows["length"].isin(SHOWN_LENGTHS)]

@@ -10,6 +10,7 @@ from rationales.examples import Example
 from rationales.metrics.selection import resolve_k
 from rationales.metrics.stability import stability_of
 from rationales.randomness import generator_for
+from rationales.replicates import without_replicates
 from rationales.stages.predictions import predictions_of
 from rationales.stages.prepare import read_corpus
 from rationales.stages.score_plausibility import scores_of
@@ -37,8 +38,7 @@ def compare_seeds(study: Study) -> pd.DataFrame:
     families = seed_families(study)
     if not families:
         raise StudyError("This study trains no model with more than one seed; add `seeds` to a run to compare them.")
-    explanations = study.read("explanations", first="notebooks 04 and 05")
-    explanations = explanations[~explanations["variant"].str.contains("[#~]")]  # repeats and paraphrases
+    explanations = without_replicates(study.read("explanations", first="notebooks 04 and 05"))
     rows = []
     for family in families:
         examples = {example.example_id: example for example in read_corpus(study, family[0]).examples}

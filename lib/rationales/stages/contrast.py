@@ -5,6 +5,7 @@ import pandas as pd
 
 from rationales.errors import StudyError
 from rationales.randomness import generator_for
+from rationales.replicates import without_replicates
 from rationales.statistics.bootstrap import crossed_mean_interval, mean_interval
 from rationales.statistics.comparisons import cohen_dz, minimal_detectable_difference, permutation_test
 from rationales.statistics.equivalence import verdict
@@ -177,6 +178,7 @@ def test_contrasts(study: Study, metrics: pd.DataFrame) -> pd.DataFrame:
     Without a readable self-explanation beside an attribution, and without a model before and after tuning, the table
     is empty: that is a finding about the model, not a mistake.
     """
+    metrics = without_replicates(metrics)
     rows = self_against_attributions(study, metrics) + tuned_against_base(study, metrics)
     if not rows:
         table = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in COLUMNS.items()})

@@ -7,6 +7,7 @@ import pandas as pd
 
 from rationales.examples import Example
 from rationales.metrics.agreement import agreement_of, chance_agreement
+from rationales.replicates import without_replicates
 from rationales.stages.prepare import read_corpus
 from rationales.stages.score_plausibility import scores_of
 from rationales.study import Study
@@ -43,12 +44,12 @@ def pair_rows(explanations: pd.DataFrame, example: Example) -> list[dict]:
 def score_agreement(study: Study) -> pd.DataFrame:
     """Compare every two explanations of the same model and item; written to the table `agreement`.
 
-    The first seed of each model stands for it (notebook 09 has the other seeds), and the first answer for its repeats.
+    The first seed of each model stands for it (notebook 09 has the other seeds), and of replicates the first.
     Invalid explanations are counted by notebook 06 and have no agreement.
     """
-    explanations = first_seeds(study.read("explanations", first="notebooks 04 and 05"))
-    kept = explanations["valid"].astype(bool) & ~explanations["variant"].str.contains("#")
-    explanations = explanations[kept & ~explanations["explainer"].isin(LEFT_OUT)]
+    explanations = without_replicates(first_seeds(study.read("explanations", first="notebooks 04 and 05")))
+    kept = explanations["valid"].astype(bool) & ~explanations["explainer"].isin(LEFT_OUT)
+    explanations = explanations[kept]
     names = ["corpus", "subject", "tuning", "seed", "epoch"]
     rows: list[dict] = []
     for corpus_name, part in explanations.groupby("corpus", sort=False):

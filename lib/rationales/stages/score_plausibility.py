@@ -11,6 +11,7 @@ from rationales.metrics.plausibility import (
     set_plausibility,
 )
 from rationales.metrics.selection import resolve_k, set_to_scores
+from rationales.replicates import join_variant, split_variant
 from rationales.stages.prepare import explained_examples, read_corpus
 from rationales.study import HUMAN, Study
 from rationales.tables import KEYS, write_table
@@ -66,7 +67,7 @@ def score_plausibility(study: Study) -> pd.DataFrame:
     """Score every explanation of the study and write `metrics`; returns the rows.
 
     Examples without a human rationale and invalid explanations are rows of `skipped` with a reason. Agreement of
-    sampled repeats with the first answer, and of each annotator with the others, stand in the same table as ceilings.
+    replicates with the first answer, and of each annotator with the others, stand in the same table as ceilings.
     """
     explanations = study.read("explanations", first="notebooks 04 and 05")
     keys = KEYS["explanations"]
@@ -84,7 +85,7 @@ def score_plausibility(study: Study) -> pd.DataFrame:
                 skipped.append({**identity, "reason": row.reason})
             else:
                 rows += [{**identity, **values} for values in plausibility_rows(row, example)]
-        rows += repeat_rows(part, examples, names)
+        rows += replicate_rows(part, examples, names)
         shown = [e for shard in range(study.shards) for e in explained_examples(study, corpus, shard)]
         rows += annotator_rows(corpus, shown, study)
     table = pd.DataFrame(rows).assign(operator="none")
@@ -94,15 +95,21 @@ def score_plausibility(study: Study) -> pd.DataFrame:
     return table
 
 
-def repeat_rows(explanations: pd.DataFrame, examples: dict[str, Example], names: list[str]) -> list[dict]:
-    """Agreement of each sampled repeat ("variant#1", ...) with the greedy answer: the self-self ceiling."""
-    repeats = explanations[explanations["variant"].str.contains("#") & explanations["valid"]]
-    first = explanations[explanations["valid"]].set_index([*[n for n in names if n != "config_hash"], "example_id"])
+def replicate_rows(explanations: pd.DataFrame, examples: dict[str, Example], names: list[str]) -> list[dict]:
+    """Agreement of an answer with itself: the self-self ceiling, for sets of words.
+
+    "repeat_f1", ...: each sampled repeat with the greedy answer to the same prompt. "paraphrase_f1", ...: each greedy
+    answer to a paraphrase with that to the prompt as written. An answer has them where both can be read.
+    """
+    valid = explanations[explanations["valid"].astype(bool)]
+    first = valid.set_index([*[n for n in names if n != "config_hash"], "example_id"])
     rows = []
-    for row in repeats.itertuples(index=False):
-        base = row.variant.split("#")[0]
+    for row in valid[valid["variant"].str.contains("[~#]")].itertuples(index=False):
+        parts = split_variant(row.variant)
+        kind = "repeat" if parts.repeat else "paraphrase"
+        base = join_variant(parts.base, parts.paraphrase if parts.repeat else 0)
         key = tuple(base if n == "variant" else getattr(row, n) for n in names if n != "config_hash")
-        if (*key, row.example_id) not in first.index or row.selected is None:
+        if base == row.variant or (*key, row.example_id) not in first.index or row.selected is None:
             continue
         other = first.loc[(*key, row.example_id)]
         n_words = len(examples[row.example_id].words)
@@ -113,7 +120,7 @@ def repeat_rows(explanations: pd.DataFrame, examples: dict[str, Example], names:
         values = set_plausibility(set_to_scores([int(i) for i in row.selected], n_words), mask, len(row.selected))
         identity = {"example_id": row.example_id, **{name: getattr(row, name) for name in names}}
         rows += [
-            {**identity, "metric": f"repeat_{metric}", "k": "own", "value": values[metric], "chance": np.nan}
+            {**identity, "metric": f"{kind}_{metric}", "k": "own", "value": values[metric], "chance": np.nan}
             for metric in ("f1", "iou", "kappa")
         ]
     return rows

@@ -5,16 +5,18 @@ import pandas as pd
 
 from rationales.errors import StudyError
 from rationales.randomness import generator_for
+from rationales.replicates import add_variant_parts
 from rationales.stages.compare_seeds import FAMILY
 from rationales.stages.score_plausibility import scores_of
-from rationales.stages.seed_data import SeedFamily, add_variant_parts, rows_of_model, scale_rows
+from rationales.stages.seed_data import SeedFamily, rows_of_model, scale_rows
 from rationales.stages.seed_intervals import jackknife_over_seeds, ratio_of
 from rationales.statistics.bootstrap import statistic_interval
-from rationales.statistics.components import variance_components
+from rationales.statistics.components import MOST_DENSE_LEVELS, variance_components
 
 MEASURES = (("f1", "human", "none"), ("comprehensiveness", "human", "delete"))  # metric, k, operator
 REPLICATES = {"repeat": "sampled repeat", "draw": "explainer noise", "paraphrase": "prompt paraphrase"}
 SEED_BY_ITEM = "item x seed"
+WORDING_BY_ITEM = "item x paraphrase"
 ABSENT = {
     "repeat": "no sampled repeats",
     "paraphrase": "no paraphrases of the prompt",
@@ -43,23 +45,33 @@ def split_values(rows: pd.DataFrame, intervals: bool = True) -> pd.DataFrame:
     """Return the variance components of one metric's values under one explainer, by a mixed model (REML).
 
     rows: example_id, seed, value and the columns of `add_variant_parts`. Components: item, seed, prompt paraphrase,
-    item x seed where cells are repeated, and a last one that is named for what varies within a cell: sampled repeat,
-    explainer noise, or item x seed itself where each cell has one row. Columns: component, levels, variance, low, high
-    (profile likelihood), share, note; see `statistics.components`.
+    item x seed where cells are repeated, item x paraphrase where paraphrases are repeated within them, and a last one
+    that is named for what varies within a cell: sampled repeat, explainer noise, item x paraphrase without either, or
+    item x seed itself where each cell has one row. Columns: component, levels, variance, low, high (profile likelihood),
+    share, note; see `statistics.components`.
     """
     rows = keep_exchangeable(rows)
-    factors = {"item": rows["example_id"].to_numpy(), "seed": rows["seed"].to_numpy()}
-    if rows["paraphrase"].nunique() > 1:
+    items = rows["example_id"].astype(str)
+    factors = {"item": items.to_numpy(), "seed": rows["seed"].to_numpy()}
+    several_wordings = rows["paraphrase"].nunique() > 1
+    if several_wordings:
         factors[REPLICATES["paraphrase"]] = rows["paraphrase"].to_numpy()
-    cell = rows["example_id"].astype(str) + "\0" + rows["seed"].astype(str)
-    last = SEED_BY_ITEM
+    cell = items + "\0" + rows["seed"].astype(str)
+    last, joined = SEED_BY_ITEM, ""
     if cell.duplicated().any():
         factors[SEED_BY_ITEM] = cell.to_numpy()
         within = [REPLICATES[level] for level in ("repeat", "draw") if rows[level].nunique() > 1]
-        last = " and ".join(within) or "item x paraphrase"
+        last = " and ".join(within) or WORDING_BY_ITEM
+        if within and several_wordings:
+            by_wording = (items + "\0" + rows["paraphrase"].astype(str)).to_numpy()
+            sizes = [len(np.unique(labels)) for labels in (*factors.values(), by_wording)]
+            if sum(sizes) - max(sizes) <= MOST_DENSE_LEVELS:
+                factors[WORDING_BY_ITEM] = by_wording
+            else:
+                joined = f" The items are too many to split off {WORDING_BY_ITEM}, which is part of this row."
     table = variance_components(rows["value"].to_numpy(dtype=float), factors, intervals=intervals)
     table = table.rename(columns={"factor": "component"}).replace({"component": {"residual": last}})
-    table.loc[table["component"] == last, "note"] += " " + name_missing(rows)
+    table.loc[table["component"] == last, "note"] += " " + name_missing(rows) + joined
     return table.assign(note=table["note"].str.strip(), n=len(rows), n_undefined=table.attrs["n_undefined"])
 
 

@@ -1,14 +1,13 @@
 """Explanations of one model over its training seeds, as arrays: what the analysis of seed variance works on."""
 
-import re
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from rationales.examples import Example
 from rationales.metrics.selection import resolve_k
+from rationales.replicates import main_variants
 from rationales.stages.compare_seeds import FAMILY, seed_families
 from rationales.stages.prepare import read_corpus
 from rationales.stages.score_plausibility import scores_of
@@ -16,52 +15,6 @@ from rationales.study import Study
 
 PREDICTED, FIXED = "predicted label", "fixed label"  # what a positive score supports
 FIFTH = 0.2  # the share of the words in a top-k set, as in `compare_seeds`
-
-
-class Variant(NamedTuple):
-    """The parts of a variant's name: what was asked, and which paraphrase, sampled repeat and random draw it is.
-
-    Each number is 0 where it is not named: the prompt as written, the greedy answer, the first draw.
-    """
-
-    base: str
-    paraphrase: int = 0
-    repeat: int = 0
-    draw: int = 0
-
-
-def split_variant(variant: str) -> Variant:
-    """Return the parts of a variant such as "PE-list-free-anchored~2#1" or "draw=3,n_samples=100".
-
-    "~n" counts paraphrases of a prompt, "#n" sampled repeats, and the option `draw` the random draws of an explainer;
-    they may stand in any order. What is left is the base, "default" when nothing is.
-    """
-    numbers = {}
-    for sign in "~#":
-        found = re.search(rf"{sign}(\d+)", variant)
-        numbers[sign] = int(found.group(1)) if found else 0
-    options = re.sub(r"[~#]\d+", "", variant).split(",")
-    draws = [option for option in options if re.fullmatch(r"draw=\d+", option)]
-    base = ",".join(option for option in options if option not in draws) or "default"
-    return Variant(base, numbers["~"], numbers["#"], int(draws[0].removeprefix("draw=")) if draws else 0)
-
-
-def add_variant_parts(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with the columns base, paraphrase, repeat and draw."""
-    parts = {variant: split_variant(variant) for variant in table["variant"].unique()}
-    columns = {name: table["variant"].map({v: getattr(p, name) for v, p in parts.items()}) for name in Variant._fields}
-    return table.assign(**columns)
-
-
-def main_variants(table: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per explanation of a seed: repeats, paraphrases and further draws are left out.
-
-    Of each explainer and base the variant with the lowest numbers stays, for some studies ask for no draw 0.
-    """
-    known = table[["explainer", "variant"]].drop_duplicates()
-    first = add_variant_parts(known).sort_values(["paraphrase", "repeat", "draw"], kind="stable")
-    kept = pd.MultiIndex.from_frame(first.drop_duplicates(["explainer", "base"])[["explainer", "variant"]])
-    return table[pd.MultiIndex.from_frame(table[["explainer", "variant"]]).isin(kept)]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from rationales.examples import Corpus, Example
 from rationales.explainers.parsing import parse_label, parse_rationale, split_answer
 from rationales.explainers.prompts import Paradigm, conversation, parse_paradigm, score_sign, words_asked_for
 from rationales.explainers.registry import Explanation, explanation_row
+from rationales.replicates import join_variant, replicates_of, sample_seed_of
 from rationales.stages.attribute import predict
 from rationales.stages.prepare import explained_examples, read_corpus
 from rationales.stages.subjects import open_engine, run_columns
@@ -60,13 +61,13 @@ def read_answer(
 
 def ask(
     engine: Engine, corpus: Corpus, paradigm: Paradigm, examples: list[Example], predicted: list[str],
-    max_new_tokens: int, sample_seed: int | None,
+    max_new_tokens: int, sample_seed: int | None, paraphrase: int = 0,
 ) -> tuple[list[list[dict]], list[str], float]:  # fmt: skip
-    """Conversations, replies and seconds per reply of one paradigm."""
+    """Conversations, replies and seconds per reply of one paradigm in one wording."""
     conversations = []
     for example, label in zip(examples, predicted, strict=True):
         answer = wording_for(corpus.task, example.language).labels[label]
-        conversations.append(conversation(paradigm, corpus.task, example, corpus.labels, answer, label))
+        conversations.append(conversation(paradigm, corpus.task, example, corpus.labels, answer, label, paraphrase))
     started = time.perf_counter()
     replies = engine.subject.generate(
         conversations, max_new_tokens, engine.token_budget, sample_seed, label=paradigm.name
@@ -77,8 +78,8 @@ def ask(
 def self_explain(study: Study, run: Run, shard: int = 0) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Ask for every paradigm on one shard and write `responses`, `explanations` and the predictions of order EP.
 
-    Returns responses, explanations and EP predictions. Examples without a human rationale are asked for under
-    every length rule but "human", where they become invalid rows.
+    Returns responses, explanations and EP predictions; the latter of first answers only, not of replicates. Examples
+    without a human rationale are asked for under every length rule but "human", where they become invalid rows.
     """
     if not study.is_causal(run):
         raise StudyError(
@@ -90,27 +91,24 @@ def self_explain(study: Study, run: Run, shard: int = 0) -> tuple[pd.DataFrame, 
     predictions = predict(engine, corpus, examples)
     columns, settings = run_columns(study, run), study.self_explanations
     responses, rows, stated = [], [], []
+    known = predictions.set_index("example_id")["predicted"]
+    longest = study.subjects[run.subject]["max_new_tokens"]
     for name in settings["paradigms"]:
         paradigm = parse_paradigm(name)
-        for repeat in range(settings["repeats"]):
-            seed = None if repeat == 0 else 1000 * run.seed + repeat  # the first answer is greedy
-            askable = [e for e in examples if paradigm.length != "human" or (e.gold is not None and any(e.gold))]
-            known = predictions.set_index("example_id")["predicted"]
-            labels = [known[example.example_id] for example in askable]
-            spec = study.subjects[run.subject]
-            conversations, replies, seconds = ask(
-                engine, corpus, paradigm, askable, labels, spec["max_new_tokens"], seed
-            )
-            variant = name if repeat == 0 else f"{name}#{repeat}"
+        askable = [e for e in examples if paradigm.length != "human" or (e.gold is not None and any(e.gold))]
+        asked = {example.example_id for example in askable}
+        labels = [known[example.example_id] for example in askable]
+        for paraphrase, repeat in replicates_of(settings, name):
+            seed, variant = sample_seed_of(run.seed, paraphrase, repeat), join_variant(name, paraphrase, repeat)
+            conversations, replies, seconds = ask(engine, corpus, paradigm, askable, labels, longest, seed, paraphrase)
             for example, messages, reply, label in zip(askable, conversations, replies, labels, strict=True):
                 facts, explanation = read_answer(paradigm, corpus, example, reply, label, settings["glued_phrases"])
-                prompt = engine.subject.render(messages)
-                responses.append({**facts, "paradigm": name, "repeat": repeat, "prompt": prompt, "seconds": seconds})
+                responses.append({**facts, "paradigm": name, "paraphrase": paraphrase, "repeat": repeat,
+                                  "prompt": engine.subject.render(messages), "seconds": seconds})  # fmt: skip
                 rows.append({**explanation_row(explanation, "self", variant), "calls": 1, "seconds": seconds})
-                if paradigm.order == "EP" and repeat == 0:
+                if paradigm.order == "EP" and variant == name:
                     stated.append({"example_id": example.example_id, "paradigm": name, "predicted": facts["stated_label"],
                                    "label": example.label, "correct": facts["stated_label"] == example.label})  # fmt: skip
-            asked = {example.example_id for example in askable}
             for example in (e for e in examples if e.example_id not in asked):
                 unasked = Explanation(
                     example.example_id, valid=False, reason="no human rationale to take the length from"

@@ -17,6 +17,7 @@ import pandas as pd
 from rationales.ledger.load import load_ledger
 from rationales.ledger.panel import INTACT, is_member, last_epochs
 from rationales.randomness import generator_for
+from rationales.replicates import without_replicates
 from rationales.stages.specification_choices import (
     FACTORS,
     LENGTHS,
@@ -71,7 +72,7 @@ def gather_specifications(study: Study, metrics: pd.DataFrame, predictions: pd.D
     """
     groups = load_ledger().groups
     rows = metrics[metrics["metric"].isin(METRICS) & metrics["k"].isin(LENGTHS) & (metrics["subject"] != HUMAN)]
-    rows = last_epochs(rows[~rows["variant"].astype(str).str.contains("#", regex=False)])
+    rows = last_epochs(without_replicates(rows))
     wanted = [name == "self" or is_member(groups, ["attributions"], name) for name in rows["explainer"].unique()]
     rows = rows[rows["explainer"].isin(rows["explainer"].unique()[wanted])]
     intact = last_epochs(predictions[predictions["paradigm"] == INTACT])
