@@ -9,7 +9,6 @@ from scipy.special import log_expit, log_softmax
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from rationales.errors import StudyError, require_known
@@ -69,8 +68,29 @@ class LinearFit:
         return log_expit(scores) if scores.shape[1] == 2 else log_softmax(scores, axis=1)
 
 
+@dataclass(frozen=True)
+class Standardised:
+    """Training values in standard deviations from their mean, made once for fits of several penalties.
+
+    values: (n, n_features), NaN set to the mean. varied: (n_features,), whether a feature has more than one value.
+    """
+
+    values: np.ndarray
+    means: np.ndarray
+    scales: np.ndarray
+    varied: np.ndarray
+
+
+def standardise_values(values: np.ndarray) -> Standardised:
+    """Return the values (n, n_features) as a fit sees them; a feature without a value counts as 0 everywhere."""
+    filled = SimpleImputer(keep_empty_features=True).fit_transform(values)
+    scaler = StandardScaler().fit(filled)
+    varied = np.ptp(filled, axis=0) > 0  # rounding leaves equal values a variance above 0
+    return Standardised(scaler.transform(filled), scaler.mean_, scaler.scale_, varied)
+
+
 def fit_linear(
-    values: np.ndarray, targets: np.ndarray, regularisation: float, solver: str = "lbfgs", seed: int = 0
+    values: np.ndarray | Standardised, targets: np.ndarray, regularisation: float, solver: str = "lbfgs", seed: int = 0
 ) -> LinearFit:
     """Return scikit-learn's logistic regression (L2) on standardised values (n, n_features), NaN set to the mean.
 
@@ -78,17 +98,14 @@ def fit_linear(
     coefficient 0.
     """
     n_labels = int(targets.max()) + 1
-    pipeline = make_pipeline(
-        SimpleImputer(keep_empty_features=True),
-        StandardScaler(),
-        LogisticRegression(C=regularisation, solver=solver, tol=TOLERANCES[solver], max_iter=5000, random_state=seed),
-    ).fit(values, targets)
-    scaler, regression = pipeline[1], pipeline[2]
+    given = values if isinstance(values, Standardised) else standardise_values(values)
+    regression = LogisticRegression(
+        C=regularisation, solver=solver, tol=TOLERANCES[solver], max_iter=5000, random_state=seed
+    ).fit(given.values, targets)
     rows, intercepts = regression.coef_, regression.intercept_
     if n_labels == 2:
         rows, intercepts = np.concatenate([-rows, rows]), np.concatenate([-intercepts, intercepts])
-    varied = np.ptp(pipeline[0].transform(values), axis=0) > 0  # rounding leaves equal values a variance above 0
-    return LinearFit(scaler.mean_, scaler.scale_, np.where(varied, rows, 0.0), intercepts)
+    return LinearFit(given.means, given.scales, np.where(given.varied, rows, 0.0), intercepts)
 
 
 def assign_folds(texts: Sequence[str], targets: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
@@ -123,8 +140,9 @@ def cross_validate(
     for fold in np.unique(folds):
         train = folds != fold
         for size, values in build(train).items():
+            standardised = standardise_values(values[train])
             for regularisation in settings.regularisations:
-                fit = fit_linear(values[train], targets[train], regularisation, settings.solver, settings.solver_seed)
+                fit = fit_linear(standardised, targets[train], regularisation, settings.solver, settings.solver_seed)
                 found = fit.log_probabilities(values[~train])
                 loss = -found[np.arange(len(found)), targets[~train]]
                 correct = found.argmax(axis=1) == targets[~train]
