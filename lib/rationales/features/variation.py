@@ -19,11 +19,11 @@ from rationales.features.model import (
     fit_feature_model,
     predict_examples,
 )
+from rationales.features.options import SOURCES
 from rationales.metrics.selection import resolve_k
 from rationales.metrics.stability import stability_of
 from rationales.randomness import generator_for
 
-VARIED = ("order", "folds", "solver", "bootstrap", "explanations")
 DEFAULT_VARIED = ("order", "folds", "solver")
 FAMILY = ["subject", "tuning", "explainer", "variant"]
 
@@ -44,7 +44,7 @@ def fit_over_seeds(
     `relevance`, nothing).
     """
     for what in vary:
-        require_known(what, VARIED, "source of variation")
+        require_known(what, SOURCES, "source of variation")
     if len(set(seeds)) != len(seeds) or not len(seeds):
         raise StudyError("`seeds` must hold at least one seed, each once.")
     settings = settings or FitSettings()

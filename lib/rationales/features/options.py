@@ -1,0 +1,58 @@
+"""The section `features` of a study file: which corpora get a model on textual features, and how it is fitted."""
+
+from collections.abc import Mapping
+
+from rationales.errors import StudyError, require_known
+from rationales.features.norms import NORMS
+
+FEATURE_OPTIONS: dict[str, object] = {
+    "corpora": [], "explainer": None, "texts": 200, "test_items": None, "seeds": 5,
+    "vary": ["order", "folds", "solver", "explanations"], "sizes": [0, 4, 8, 16, 32], "min_documents": 3,
+    "margin": 0.05, "tagger": "light", "spacy_model": None, "norms": {},
+}  # fmt: skip
+SOURCES = ("order", "folds", "solver", "bootstrap", "explanations")
+REAL_SOURCES = ("folds", "bootstrap")
+
+
+def check_features(section: Mapping, corpora: Mapping) -> dict:
+    """Return the section after checking it; StudyError, in one sentence, for an entry that cannot be carried out.
+
+    corpora: those of the study file. `vary` needs a source that can change the fit: logistic regression has one
+    optimum, so that order and solver alone would make stability over seeds true by construction.
+    """
+    for name in require_list(section, "corpora"):
+        require_known(name, corpora, "corpus of `features`")
+    for entry in ("texts", "seeds", "min_documents", "test_items"):
+        value = section[entry]
+        if not (value is None and entry == "test_items") and (type(value) is not int or value < 1):
+            raise StudyError(f"`features: {entry}` is {value!r}; give a whole number of at least 1.")
+    for source in require_list(section, "vary"):
+        require_known(source, SOURCES, "source of variation of `features`")
+    if not set(section["vary"]) & set(REAL_SOURCES):
+        raise StudyError(
+            "`features: vary` needs `folds` or `bootstrap`: with the other sources alone a convex fit cannot change, "
+            "and stability over seeds would be no finding."
+        )
+    sizes = require_list(section, "sizes")
+    if not sizes or any(type(size) is not int or size < 0 for size in sizes):
+        raise StudyError("`features: sizes` must list numbers of derived words, from 0.")
+    if not isinstance(section["margin"], (int, float)) or not 0 < section["margin"] < 1:
+        raise StudyError("`features: margin` must be a difference of accuracies between 0 and 1.")
+    require_known(section["tagger"], ("light", "spacy"), "tagger of `features`")
+    if not isinstance(section["norms"], Mapping):
+        raise StudyError("`features: norms` must map the name of a norm to its file: {path: ..., value_column: ...}.")
+    for name, given in section["norms"].items():
+        require_known(name, NORMS, "norm of `features`")
+        if not isinstance(given, Mapping) or not given.get("path"):
+            raise StudyError(
+                f"`features: norms: {name}` needs the `path` of a table with a word and its value per row."
+            )
+    return dict(section)
+
+
+def require_list(section: Mapping, entry: str) -> list:
+    """The list under `entry`; StudyError when it is something else or holds a value twice."""
+    values = section[entry]
+    if not isinstance(values, list) or len(set(map(str, values))) < len(values):
+        raise StudyError(f"`features: {entry}` must be a list, each value once.")
+    return values
