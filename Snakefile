@@ -11,6 +11,7 @@ import json
 import sys
 from shlex import quote
 
+from rationales import warm
 from rationales.paths import repository_root
 from rationales.runner import code_digest, library_digest, notebook_file
 from rationales.study import BASE, RECORDED, load_study
@@ -97,7 +98,8 @@ EXPLANATIONS += [part("explanations", "recorded", source) for source in SOURCES]
 METRICS = [part("metrics", "plausibility")] + [part("metrics", "faithfulness", run, shard) for run in RUNS for shard in SHARDS]
 METRICS += [part("metrics", "recorded", source) for source in SOURCES]
 
-RUN_NOTEBOOK = f"{quote(sys.executable)} -m rationales.runner notebook {{params.notebook}} {{log:q}} {{params.given:q}} > {{log:q}}.txt 2>&1"
+# From a process that has loaded the libraries, where `run_study` started one, else as `python -m rationales.runner`.
+RUN_NOTEBOOK = f"{quote(sys.executable)} -S -E {quote(warm.__file__)} notebook {{params.notebook}} {{log:q}} {{params.given:q}} > {{log:q}}.txt 2>&1"
 ON_GPU = quote(str(repository_root() / "workflow" / "with_gpu.sh")) + " " + RUN_NOTEBOOK  # without a GPU it only runs the command
 
 # Only what a reader needs: the code is in the executed notebook beside it.
@@ -242,7 +244,7 @@ rule faithfulness:
     params:
         notebook="07_faithfulness",
         given=given(),
-        code=code_of("07_faithfulness", *MODELS, "metrics", "statistics", "figures", "reporting", "stages/score_faithfulness.py"),
+        code=code_of("07_faithfulness", *MODELS, "metrics", "statistics", "figures", "reporting", "stages/score_faithfulness.py", "stages/order_sets.py"),
         settings=settings_of(STUDY.faithfulness),
     resources:
         gpu=1,

@@ -1,5 +1,7 @@
 """The stages on a small planted study: right rows, recorded failures, identical repeats, clean resumption."""
 
+from itertools import pairwise, permutations
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -303,3 +305,44 @@ def test_deletion_curves_start_at_the_intact_text_and_are_probabilities(study):
     assert len(start) == table["explainer"].nunique() and start.to_numpy() == pytest.approx(
         predictions["p_full"].mean()
     )
+
+
+def test_words_of_a_set_are_removed_in_greedy_order_and_in_any_order(study):
+    """Brute force on the model itself: every order of the human words, and one greedy step after the other."""
+    run = study.runs[0]
+    corpus = read_corpus(study, run.corpus)
+    engine = open_engine(study, run, corpus)
+    rows = read_part(study.part("metrics", "faithfulness", run.name, 0))
+    rows = rows[rows["metric"].str.startswith("ordered") & (rows["explainer"] == "human")]
+    assert set(rows["operator"]) == {"delete"}
+    values = rows.set_index(["example_id", "metric", "k"])["value"]
+    parts = explanation_parts(study, run, 0)
+    scores = parts[parts["explainer"] == "human"].set_index("example_id")["scores"]
+    checked = 0
+    for example in explained_examples(study, corpus):
+        words = [int(place) for place in np.flatnonzero(example.gold)]
+        target, shared = int(engine.full([example])[0].argmax()), np.ones(len(example.words), bool)
+
+        def drop(gone, example=example, target=target, shared=shared):
+            keep = shared.copy()
+            keep[list(gone)] = False
+            both = np.exp(engine.answer([Request(example, np.stack([shared, keep]))])[0].astype(float))
+            return both[0, target] - both[1, target]
+
+        if len(words) > 3:
+            continue
+        shares = scores[example.example_id]  # words that more annotators marked come first
+        allowed = [o for o in permutations(words) if all(shares[a] >= shares[b] for a, b in pairwise(o))]
+        own = [np.mean([drop(order[:size]) for size in range(1, len(words) + 1)]) for order in allowed]
+        greedy = []
+        while len(greedy) < len(words):
+            greedy.append(max((word for word in words if word not in greedy), key=lambda word: drop([*greedy, word])))
+        area = np.mean([drop(greedy[:size]) for size in range(1, len(words) + 1)])
+        assert values[example.example_id, "ordered_aopc_own", "human"] == pytest.approx(np.mean(own), abs=1e-5)
+        assert values[example.example_id, "ordered_aopc_greedy", "human"] == pytest.approx(area, abs=1e-5)
+        first = min(max(1, int(0.1 * len(example.words) + 0.5)), len(words))
+        assert values[example.example_id, "ordered_drop_greedy", "human_0.1"] == pytest.approx(
+            drop(greedy[:first]), abs=1e-5
+        )
+        checked += 1
+    assert checked >= 4

@@ -12,6 +12,8 @@ from rationales.metrics.faithfulness import Curves, curve_ks, faithfulness_of, p
 from rationales.metrics.plausibility import average_precision
 from rationales.metrics.selection import orders
 from rationales.randomness import generator_for
+from rationales.replicates import is_replicate
+from rationales.stages.order_sets import ordering_rows
 from rationales.stages.prepare import explained_examples, read_corpus
 from rationales.stages.score_plausibility import scores_of, sizes_of
 from rationales.stages.subjects import open_engine
@@ -35,12 +37,16 @@ class Plan:
 
 
 def plan_explanation(study: Study, row, example: Example, operator: str) -> Plan:
-    """The erasure masks of one explanation: the full curve where the study asks for it, else a grid of sizes."""
+    """The erasure masks of one explanation: the full curve where the study asks for it, else a grid of sizes.
+
+    Replicates show the spread of what they replicate at the sizes that are compared; their curves are not drawn.
+    """
     settings = study.faithfulness
     scores = scores_of(row, len(example.words))
-    longest = settings["full_curve"] if operator in settings["full_curve_operators"] else 0
+    once_more = is_replicate(row.variant)
+    longest = settings["full_curve"] if operator in settings["full_curve_operators"] and not once_more else 0
     sizes = sizes_of(row, example).values()
-    ks = curve_ks(len(example.words), settings["fractions"], longest, extra=sizes)
+    ks = curve_ks(len(example.words), [] if once_more else settings["fractions"], longest, extra=sizes)
     generator = generator_for("ties", study.seed, row.example_id, row.explainer, row.variant)
     without, only = plan_masks(orders(scores, settings["tie_orders"], generator), ks)
     return Plan(row, scores, ks, without, only)
@@ -85,6 +91,8 @@ def score_faithfulness(study: Study, run: Run, shard: int = 0) -> pd.DataFrame:
         for start in tqdm(range(0, len(examples), CHUNK), desc=f"erasing words ({operator})", mininterval=5):
             chunk = list(zip(examples[start : start + CHUNK], targets[start : start + CHUNK], strict=True))
             rows += score_chunk(study, engine, explanations, chunk, operator, names)
+            if operator in study.faithfulness["ordered_operators"]:
+                rows += ordering_rows(study, engine, explanations, chunk, operator, names)
     rows += recovery_rows(engine, corpus, examples, targets, explanations, names)
     table = pd.DataFrame(rows)
     write_table("metrics", table, study.part("metrics", "faithfulness", run.name, shard))
@@ -118,7 +126,9 @@ def score_chunk(
             curves = curves_of(plan, next(answers), int(target), with_single=True)
             named = sizes_of(plan.row, example)
             identity = {name: getattr(plan.row, name) for name in names}
-            for values in faithfulness_of(curves, plan.scores, study.faithfulness["fractions"], named):
+            whole = not is_replicate(plan.row.variant)
+            fractions = study.faithfulness["fractions"] if whole else ()
+            for values in faithfulness_of(curves, plan.scores, fractions, named, whole_curve=whole):
                 rows.append({**identity, "operator": operator, "chance": np.nan, **values})
     return rows
 

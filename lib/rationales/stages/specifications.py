@@ -4,8 +4,8 @@ The papers differ in measure, length, operator, filter, attribution and prompt. 
 is one specification (Simonsohn, Simmons and Nelson 2020), and all are estimated on the same resamples, so that one
 choice can be switched at a time and its effect has an interval. Positive: the self-explanation is better.
 
-The words stand in the explanation's own order. Re-ordering a set by greedy search, as P2 v4 does for some methods
-only, needs erasures that the tables do not hold; it changes nothing where all k words are removed at once.
+The order in which the words of a set go is one of the choices: P2 v4 re-orders the words of some methods, and not of
+others, by greedy search. It changes nothing where all k words are removed at once.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
