@@ -295,13 +295,18 @@ def deletion_area(curves: Curves, of_flips: bool = False) -> float:
 
 
 def faithfulness_of(
-    curves: Curves, scores: np.ndarray, fractions: Sequence[float], named_ks: Mapping[str, int]
+    curves: Curves,
+    scores: np.ndarray,
+    fractions: Sequence[float],
+    named_ks: Mapping[str, int],
+    whole_curve: bool = True,
 ) -> list[dict[str, str | float]]:
     """Return every measure for one explanation as tidy rows {metric, k, value}.
 
     k is a fraction ("0.1"), a name from `named_ks` ("human", "own"), "fractions" for the mean over the ERASER grid,
     "1" for the single most important word, "all" over all words, or "measured" in place of "all" when the curve has
     only some sizes. Rows over `fractions` use exactly these; pass `ERASER_FRACTIONS` for published AOPC values.
+    whole_curve: whether measures over many sizes are wanted, besides those at each size.
     Undefined values are NaN; `MEASURES` says why. Raises StudyError when a named size was not measured.
     """
     _checked_scores(curves, scores)
@@ -318,6 +323,8 @@ def faithfulness_of(
             add(f"{metric}_log_odds", name, measure(curves, k, "log_odds"))
             add(f"normalised_{metric}", name, normalise(curves, value))
         add("flip_rate", name, flip_rate(curves, k))
+    if not whole_curve:
+        return rows
     whole = "all" if curves.is_full else "measured"
     for kind in ("comprehensiveness", "sufficiency"):
         add(f"aopc_{kind}", "fractions", aopc_over_fractions(curves, fractions, kind))
