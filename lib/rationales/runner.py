@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rationales.errors import StudyError
 from rationales.paths import repository_root
+from rationales.warm import warm_server
 
 # Nothing that loads torch is imported here: the process that starts a notebook only waits for it.
 KERNEL_FAILURES = ("Kernel died before replying", "Kernel didn't respond")  # ports that collide: always before any cell
@@ -124,7 +125,8 @@ def run_study(path: str, jobs: str, extra: list[str]) -> int:
         subprocess.run([*command, "--unlock"], capture_output=True, check=False, env=environment)
     # One thread per job: jobs that each take all cores only wait for one another.
     threads = os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(cores))))
-    status = subprocess.run(command, env={**environment, "OMP_NUM_THREADS": threads}, check=False).returncode
+    with warm_server({**environment, "OMP_NUM_THREADS": threads}) as environment:
+        status = subprocess.run(command, env=environment, check=False).returncode
     report(study, status, time.time() - started)
     return status
 
