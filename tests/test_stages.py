@@ -7,9 +7,13 @@ import pandas as pd
 import pytest
 from transformers import Trainer
 
+from rationales import reporting as report
 from rationales.errors import StudyError
+from rationales.ledger.panel import collect_series
 from rationales.metrics.faithfulness import Curves
+from rationales.replicates import is_replicate, split_variant
 from rationales.stages.attribute import attribute
+from rationales.stages.calibrate_metrics import prepare_rows
 from rationales.stages.compare_seeds import compare_accuracies, compare_seeds
 from rationales.stages.contrast import test_contrasts as run_contrasts
 from rationales.stages.prepare import explained_examples, prepare_corpus, read_corpus, write_examples
@@ -128,8 +132,65 @@ def test_sampled_repeats_give_a_self_ceiling_and_annotators_a_human_one(study):
     metrics = read_part(study.part("metrics", "plausibility"))
     repeats = metrics[metrics["metric"] == "repeat_f1"]
     assert len(repeats) and repeats["variant"].str.endswith("#1").all() and repeats["value"].between(0, 1).all()
+    worded = metrics[metrics["metric"] == "paraphrase_f1"]
+    assert len(worded) and worded["variant"].str.endswith("~1").all() and worded["value"].between(0, 1).all()
     people = metrics[metrics["subject"] == "human"]
     assert set(people["variant"]) == {"annotator 0", "annotator 1", "annotator 2"}
+
+
+def test_paraphrases_are_asked_in_other_words_about_the_same_answer(study):
+    responses = read_table(study.folder, "responses")
+    keys = ["subject", "tuning", "seed", "example_id", "paradigm"]
+    prompts = responses[responses["repeat"] == 0].pivot(index=keys, columns="paraphrase", values="prompt").reset_index()
+    asked_twice = prompts["paradigm"].isin(study.self_explanations["replicated"])
+    assert asked_twice.any() and prompts.loc[~asked_twice, 1].isna().all()
+    for row in prompts[asked_twice].itertuples(index=False):
+        written, worded = row[-2:]
+        assert written != worded
+        if row.paradigm.startswith("PE"):  # the turn that is answered, and the answer, are the same
+            shared = 0
+            while written[shared] == worded[shared]:
+                shared += 1
+            assert shared > len(written) / 3
+    sampled = responses.pivot(index=[*keys, "paraphrase"], columns="repeat", values="prompt").dropna()
+    assert (sampled[0] == sampled[1]).all()
+    stated = read_part(study.part("predictions", study.runs[0].name, 0, "stated"))
+    assert not stated.duplicated(["example_id", "paradigm"]).any()  # the label of the first answer, and of no replicate
+
+
+def test_replicates_change_no_table_that_compares_explanations(study):
+    """Every such table is the same when the rows of replicates are taken out of its input beforehand."""
+    metrics, skipped = read_table(study.folder, "metrics"), read_part(study.part("skipped", "plausibility"))
+    explanations = read_table(study.folder, "explanations")
+    alone = [
+        table[[split_variant(variant)[1:] == (0, 0, 0) for variant in table["variant"]]]
+        for table in (metrics, skipped, explanations)
+    ]
+    assert all(
+        len(one) < len(table) for one, table in zip(alone, (metrics, skipped, explanations), strict=True) if len(one)
+    )
+    left_out = set(metrics["variant"]) - set(alone[0]["variant"])
+    assert {"PE-topk-human-anchored~1", "PE-topk-human-anchored~1#1", "draw=1,n_samples=12"} <= left_out
+    model = {"corpus": "planted_sentiment", "subject": "tiny-llama", "tuning": "base"}
+    views = {
+        "plausibility": lambda m, s, e: report.summary_of(study, m, model, report.PLAUSIBILITY),
+        "faithfulness": lambda m, s, e: report.summary_of(study, m, model, report.FAITHFULNESS),
+        "curves": lambda m, s, e: report.curve_table(study, m, study.runs[0]),
+        "operators": lambda m, s, e: report.operator_table(study, m, model),
+        "strata": lambda m, s, e: report.strata_table(study, m, study.runs[0]),
+        "conventions": lambda m, s, e: report.convention_table(study, m, s),
+        "attributions": lambda m, s, e: report.agreement_table(study.runs[0].rows_of(e)),
+        "contrasts": lambda m, s, e: run_contrasts(study, m),
+        "calibration": lambda m, s, e: prepare_rows(m),
+    }
+    for name, view in views.items():
+        pd.testing.assert_frame_equal(view(metrics, skipped, explanations), view(*alone), obj=name)
+    items = {"planted_sentiment": np.unique(metrics["example_id"])}
+    both = [collect_series(m[m["metric"] == "f1"].assign(measure="f1"), items)[1] for m in (metrics, alone[0])]
+    assert {key: set(found["f1"]) for key, found in both[0].items()} == {k: set(f["f1"]) for k, f in both[1].items()}
+    for table in (read_part(study.part("stability", "seeds")), read_table(study.folder, "agreement")):
+        for column in {"variant", "other_variant"} & set(table.columns):
+            assert not any(is_replicate(variant) for variant in table[column])
 
 
 def test_unreadable_replies_are_rows_with_their_text_and_reason(study):

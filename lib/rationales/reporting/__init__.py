@@ -8,6 +8,7 @@ from rationales.reporting.agreement import (
 )
 from rationales.reporting.ledger import ledger_sentences, ledger_table, primary_claims, scope_table
 from rationales.reporting.pictures import choose_example, heatmap_of, heatmap_of_study, plot_contrasts
+from rationales.reporting.replicates import first_answers, likeness_table, read_responses, wording_table
 from rationales.reporting.scores import (
     FAITHFULNESS,
     PLAUSIBILITY,
@@ -66,10 +67,12 @@ __all__ = [
     "escape_table",
     "evaluate_embedded",
     "figure_folder",
+    "first_answers",
     "heatmap_of",
     "heatmap_of_study",
     "ledger_sentences",
     "ledger_table",
+    "likeness_table",
     "measured",
     "models_of",
     "opening_sentences",
@@ -78,6 +81,7 @@ __all__ = [
     "predictions_of",
     "primary_claims",
     "read_if_there",
+    "read_responses",
     "scope_table",
     "self_agreement_table",
     "shortcut_table",
@@ -90,4 +94,5 @@ __all__ = [
     "summary_of",
     "validity_table",
     "verdict_sentences",
+    "wording_table",
 ]

@@ -8,10 +8,12 @@ from rationales.figures.tables import format_interval, format_number
 from rationales.reporting.scores import display_name
 from rationales.reporting.sentences import NOT_RIVALS, label_of
 from rationales.stages.analyse_seeds import SeedAnalysis
+from rationales.stages.seed_components import REPLICATES, WORDING_BY_ITEM
 from rationales.stages.seed_data import FIXED, PREDICTED
 
 MODEL = ("corpus", "subject", "tuning")
 HUMANS = "human"
+WITHIN_SEEDS = (*REPLICATES.values(), WORDING_BY_ITEM, "sampled repeat and explainer noise", "replicate")
 FEW_SUBSETS = 20  # below this no selection can stand above 95 % of the random ones
 LABELS = {
     "half_correlation": "Half against half",
@@ -117,6 +119,14 @@ def human_figure_table(analysis: SeedAnalysis, model: dict, shown: tuple[str, ..
     return rows.reset_index(drop=True)
 
 
+def replicated_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the components of explanations that were asked or drawn more than once within a seed."""
+    if table.empty:
+        return table
+    again = table["component"].isin(WITHIN_SEEDS)
+    return table[again.groupby([table[key] for key in (*MODEL, "explainer", "base")]).transform("any")]
+
+
 def components_table(table: pd.DataFrame, model: dict) -> pd.DataFrame:
     """Return the variance components of one model as readers want them: share, variance with interval, note."""
     rows = rows_of_seeds(table, model)
@@ -126,6 +136,8 @@ def components_table(table: pd.DataFrame, model: dict) -> pd.DataFrame:
     shown = pd.DataFrame({"explainer": [label_of(name) for name in rows["explainer"]]})
     if "metric" in rows:
         shown["measure"] = [metric_style(metric)["label"] for metric in rows["metric"]]
+    if "replicate" in rows:
+        shown["replicate"] = rows["replicate"]
     shown["component"] = rows["component"]
     shown["share"] = rows["share"].map(format_number)
     shown[f"{bounds[0]} [95 %]"] = [format_interval(*row, digits=3) for row in rows[bounds].to_numpy(dtype=float)]
@@ -147,6 +159,7 @@ def seed_sentences(analysis: SeedAnalysis, averages: pd.DataFrame | None = None)
             _width_sentence(analysis, model),
             _human_sentence(analysis, model),
             _component_sentence(analysis, model),
+            _replicate_sentence(analysis, model),
             _average_sentence(averages, model),
         ]
         name = " / ".join(model.values())
@@ -285,6 +298,19 @@ def _component_sentence(analysis: SeedAnalysis, model: dict) -> str:
             f"{100 * seeds['item x seed']:.0f} % item x seed"
         )
     return f"shares of the variance, in the median of the explainers: {'; '.join(texts)}." if texts else ""
+
+
+def _replicate_sentence(analysis: SeedAnalysis, model: dict) -> str:
+    """What sampling, wording and the explainer's own draws add to the variance of F1, per explanation that has them."""
+    rows = replicated_rows(rows_of_seeds(analysis.components, model))
+    texts = []
+    for name, part in rows[rows["metric"] == "f1"].groupby("explainer", sort=False) if len(rows) else ():
+        found = [
+            f"{row.component} {100 * row.share:.0f} % (variance {format_interval(row.variance, row.low, row.high, digits=3)})"
+            for row in part[part["component"].isin(WITHIN_SEEDS)].itertuples()
+        ]
+        texts.append(f"{label_of(name)}: {', '.join(found)}")
+    return f"within a seed, shares of the variance of F1: {'; '.join(texts)}." if texts else ""
 
 
 def _average_sentence(averages: pd.DataFrame | None, model: dict) -> str:

@@ -15,6 +15,7 @@ from rationales.figures.tables import format_interval
 from rationales.metrics.agreement import agreement_of, chance_agreement
 from rationales.paths import repository_root
 from rationales.replicates import without_replicates
+from rationales.reporting.replicates import first_answers
 from rationales.reporting.scores import FAITHFULNESS, display_name, rows_of
 from rationales.stages.predictions import predictions_of
 from rationales.statistics.summary import fill_invalid, select, summarise
@@ -180,7 +181,8 @@ def strata_table(study: Study, metrics: pd.DataFrame, run: Run) -> pd.DataFrame:
 
 
 def summarise_responses(responses: pd.DataFrame) -> pd.DataFrame:
-    """Per paradigm: share of valid answers, and how often answers needed repair or broke a rule."""
+    """Per paradigm: share of valid answers, and how often answers needed repair or broke a rule; without replicates."""
+    responses = first_answers(responses)
     table = responses.assign(
         # Words given without the punctuation that clings to them in the text are no sign of a bad answer.
         repaired=responses["repairs"].map(lambda names: len(set(names) - {"punctuation"})) > 0,
