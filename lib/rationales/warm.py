@@ -100,6 +100,7 @@ def serve(address: str) -> None:
 
     A process that has touched a GPU must not be forked, and whether it has cannot be seen from here.
     """
+    parent = os.getppid()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(address)
         listener.listen(64)  # jobs that come while the libraries are loaded wait here
@@ -112,7 +113,6 @@ def serve(address: str) -> None:
         if torch.cuda.is_available():
             return
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the guards
-        parent = os.getppid()
         listener.settimeout(1)
         while os.getppid() == parent:
             try:
