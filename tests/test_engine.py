@@ -15,6 +15,7 @@ from rationales.examples import Example
 from rationales.subjects import base
 from rationales.subjects.causal import CausalSubject
 from rationales.subjects.embedded import EMBEDDED, embedded_folder
+from rationales.subjects.encoder import EncoderSubject
 from rationales.subjects.engine import OPERATORS, Engine, Request
 from rationales.subjects.loading import Checkpoint, load_subject
 from rationales.subjects.operators import count_words, replace_all_words
@@ -201,7 +202,7 @@ def test_the_text_is_read_once_however_many_labels_there_are(monkeypatch):
     decoder = subject.model.get_decoder()
     original = type(decoder).forward
     monkeypatch.setattr(type(decoder), "forward", lambda self, *a, **k: calls.append(k) or original(self, *a, **k))
-    Engine(subject).answer([Request(example, np.tri(len(example.words), dtype=bool))])
+    Engine(subject).full([example])
     assert len(calls) == 1
     encoded = subject.encode(example)
     further = sum(len(ids) - 1 for ids in encoded.label_ids)
@@ -277,16 +278,21 @@ def test_full_text_is_shared_by_all_operators():
 def small_memory(monkeypatch, largest: int) -> list[int]:
     """Let every batch of more than `largest` rows run out of memory; returns the sizes that were tried."""
     tried: list[int] = []
-    for build in (random_causal, random_encoder):
-        original = type(build()).label_scores
 
-        def score(self, batch, *args, original=original, **kwargs):
-            tried.append(len(batch.ids))
-            if len(batch.ids) > largest:
+    def tighten(kind: type, name: str, texts_of) -> None:
+        original = getattr(kind, name)
+
+        def read(self, *args, **kwargs):
+            tried.append(len(texts_of(*args)))
+            if tried[-1] > largest:
                 raise torch.cuda.OutOfMemoryError("CUDA out of memory (pretended)")
-            return original(self, batch, *args, **kwargs)
+            return original(self, *args, **kwargs)
 
-        monkeypatch.setattr(type(build()), "label_scores", score)
+        monkeypatch.setattr(kind, name, read)
+
+    for kind in (CausalSubject, EncoderSubject):
+        tighten(kind, "label_scores", lambda batch, *_: batch.ids)
+    tighten(CausalSubject, "score_trees", lambda rows, members, *_: members)
     return tried
 
 

@@ -11,10 +11,11 @@ from transformers import DynamicCache, set_seed
 
 from rationales.errors import StudyError, require_known
 from rationales.examples import Example
-from rationales.subjects.answering import Prefix, head_is_plain, read_apart, read_side_by_side
-from rationales.subjects.base import Subject, batches_by_length, out_of_memory
+from rationales.subjects.answering import Prefix, head_is_plain, lay_out, read_apart, read_side_by_side
+from rationales.subjects.base import Subject, batches_by_length, out_of_memory, run_halving
 from rationales.subjects.encoding import PROMPT_STYLES, Encoded, encode_prompt, without_end
-from rationales.subjects.rows import Batch, intact_rows
+from rationales.subjects.packing import NODES, cut_into_trees, grow_tree, read_trees, sort_texts
+from rationales.subjects.rows import Batch, Rows, intact_rows
 
 KEPT_PREFIXES = 16  # one per task and language is the rule
 ATTENTION_KINDS = {"full_attention", "sliding_attention"}
@@ -25,12 +26,14 @@ class Route:
     """What was found about a model by asking it one text in several ways.
 
     lends: answers through the lent prompt are those of whole sequences. plain_head: and so are those from the label
-    rows of the output matrix alone. hides: words can be hidden by the attention mask.
+    rows of the output matrix alone. hides: words can be hidden by the attention mask. packs: and texts that begin alike
+    can be read as one tree (see `packing`).
     """
 
     lends: bool
     plain_head: bool
     hides: bool
+    packs: bool
 
 
 class CausalSubject(Subject):
@@ -115,10 +118,30 @@ class CausalSubject(Subject):
             gap = torch.log_softmax(lent, -1) - torch.log_softmax(read, -1)
             return bool(gap.abs().max() < tolerance)
 
+        def packed_agrees(plain: bool) -> bool:
+            """Whether the text, and the text without its first word, are answered alike in one tree and apart."""
+            stays = encoded.token_words != 0
+            keep = np.concatenate([np.ones(len(stays), bool), stays])
+            pair = Rows(
+                [encoded], np.zeros(2, dtype=int), np.tile(encoded.token_ids, 2)[keep],
+                np.array([0, len(stays)]), np.array([len(stays), stays.sum()]),
+            )  # fmt: skip
+            found, both = np.empty((2, len(self.labels)), np.float32), np.arange(2)
+            try:
+                self.score_trees(pair, [0, 1], encoded.prefix, plain, 2 * len(stays), found)
+            except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
+                if out_of_memory(error):
+                    raise
+                return False
+            apart = pair.batch(both, 0, self.pad_id, self.device)
+            read = read_apart(self.model, apart, "log_prob", None, self.takes_positions)
+            return bool(np.abs(found - torch.log_softmax(read, -1).cpu().numpy()).max() < tolerance)
+
         plain = self.shares_prefix and head_is_plain(self.model) and agrees(plain=True, hidden=False)
         lends = plain or (self.shares_prefix and agrees(plain=False, hidden=False))
         hides = agrees(plain, hidden=True) if lends else self.shares_prefix and self.takes_positions
-        return Route(lends, plain, hides)
+        packs = lends and self.takes_positions and packed_agrees(plain)
+        return Route(lends, plain, hides, packs)
 
     @property
     def takes_positions(self) -> bool:
@@ -138,6 +161,11 @@ class CausalSubject(Subject):
     def can_hide(self, encoded: Encoded) -> bool:
         """Whether words can be hidden by the attention mask: not where states take the place of attention."""
         return self.route(encoded).hides
+
+    def require_hiding(self, encoded: Encoded, hidden: object | None) -> None:
+        """Raise StudyError when something is to be hidden and cannot be."""
+        if hidden is not None and not self.can_hide(encoded):
+            raise StudyError(f"Words cannot be hidden from '{self.name}' by attention; use another removal operator.")
 
     def forget_prompts(self) -> None:
         """Forget the keys and values of the prompts, as after a change of the weights."""
@@ -163,13 +191,65 @@ class CausalSubject(Subject):
     def label_scores(
         self, batch: Batch, form: str = "log_prob", attentions: list[torch.Tensor] | None = None
     ) -> torch.Tensor:
-        if batch.hidden is not None and not self.can_hide(batch.encoded):
-            raise StudyError(f"Words cannot be hidden from '{self.name}' by attention; use another removal operator.")
+        self.require_hiding(batch.encoded, batch.hidden)
         if self.lends_prompt(batch.encoded):
             prefix = self.read_prefix(tuple(batch.encoded.token_ids[: batch.start].tolist()))
             plain = self.route(batch.encoded).plain_head
             return read_side_by_side(self.model, batch, prefix, form, attentions, plain)
         return read_apart(self.model, batch, form, attentions, self.takes_positions)
+
+    def score_group(
+        self, rows: Rows, members: np.ndarray, start: int, extra: int, token_budget: int, scores: np.ndarray
+    ) -> None:
+        """Fill `scores` for rows that can be read together: as trees where the model allows it, else in padded batches."""
+        encoded = rows.encoded[rows.owner[members[0]]]
+        if not self.lends_prompt(encoded) or not self.route(encoded).packs:
+            return super().score_group(rows, members, start, extra, token_budget, scores)
+        self.require_hiding(encoded, rows.hidden)
+        plain = self.route(encoded).plain_head
+        order, common = sort_texts([self._code(rows, member, start) for member in members])
+        members, lengths = members[order], rows.lengths[members[order]] - start
+        limit = max(NODES, 2 * int(lengths.max() + extra))
+        trees = cut_into_trees(lengths, common, extra, limit)
+        step = max(1, self.batch_tokens(token_budget) // limit)
+        batches = [
+            list(range(part[0].start, part[-1].stop))
+            for part in (trees[first : first + step] for first in range(0, len(trees), step))
+        ]
+        sizes = np.cumsum(lengths - common + extra)
+
+        def size_of(batch: list[int]) -> int:
+            return int(sizes[batch[-1]] - sizes[batch[0]] + lengths[batch[0]] + extra)
+
+        def score(batch: list[int]) -> None:
+            self.score_trees(rows, members[batch].tolist(), start, plain, limit, scores)
+
+        run_halving(batches, size_of, score)
+
+    @torch.no_grad()
+    def score_trees(
+        self, rows: Rows, members: list[int], start: int, plain_head: bool, limit: int, scores: np.ndarray
+    ) -> None:
+        """Fill `scores` for some sorted rows, read as trees of at most `limit` nodes, or of a single text."""
+        encoded = rows.encoded[rows.owner[members[0]]]
+        endings = lay_out(encoded.label_ids, self.device)
+        tokens = [rows.row(rows.tokens, member, start) for member in members]
+        hidden = None if rows.hidden is None else [rows.row(rows.hidden, member, start) for member in members]
+        order, common = sort_texts([self._code(rows, member, start) for member in members])
+        lengths = np.array([len(tokens[text]) for text in order])
+        trees = []
+        for run in cut_into_trees(lengths, common, len(endings.tokens), limit):
+            chosen = order[run]
+            covered = None if hidden is None else [hidden[text] for text in chosen]
+            trees.append(grow_tree([tokens[text] for text in chosen], covered, common[run], endings))
+        prefix = self.read_prefix(tuple(encoded.token_ids[:start].tolist()))
+        found = read_trees(self.model, trees, start, prefix, endings, self.pad_id, plain_head)
+        scores[np.asarray(members)[order]] = torch.log_softmax(found, -1).cpu().numpy()
+
+    def _code(self, rows: Rows, member: int, start: int) -> np.ndarray:
+        """A number per token (tokens,) that tells apart what a row reads there: the token, and whether it is hidden."""
+        tokens = rows.row(rows.tokens, member, start)
+        return 2 * tokens if rows.hidden is None else 2 * tokens + rows.row(rows.hidden, member, start)
 
     def render(self, messages: list[dict[str, str]]) -> str:
         """A conversation as the text the model continues with the assistant's next turn."""

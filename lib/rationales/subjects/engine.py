@@ -48,7 +48,8 @@ class Counts:
     """What the engine was asked and what it cost.
 
     asked: texts asked for. computed: those that the model had to read; the others were known or equal to one of
-    them. tokens: read for them, prompts that are read once for all left out. backward: texts differentiated.
+    them. tokens: their length, prompts that are read once for all left out (where texts that begin alike are read
+    together, less is read). backward: texts differentiated.
     """
 
     asked: int = 0
@@ -196,13 +197,17 @@ class Engine:
         answers = self.answer(requests)
         return np.concatenate(answers) if answers else np.empty((0, len(self.subject.labels)), np.float32)
 
-    def points(self, examples: Sequence[Example], targets: Sequence[int]) -> list[Point]:
-        """What is to be differentiated: examples, their targets, and the best other label of each intact text."""
-        answers = self.full(examples)
-        others = [
-            max((label for label in range(len(scores)) if label != target), key=scores.__getitem__, default=target)
-            for scores, target in zip(answers, targets, strict=True)
-        ]
+    def points(self, examples: Sequence[Example], targets: Sequence[int], target: str = "contrastive") -> list[Point]:
+        """What is to be differentiated: examples, their targets, and the best other label of each intact text.
+
+        target: the explained score; where it is not contrastive, no other label is asked for, and it is the target.
+        """
+        others = [int(number) for number in targets]
+        if target == "contrastive":
+            others = [
+                max((label for label in range(len(scores)) if label != own), key=scores.__getitem__, default=own)
+                for scores, own in zip(self.full(examples), targets, strict=True)
+            ]
         return [
             Point(self.encode(example), int(target), other)
             for example, target, other in zip(examples, targets, others, strict=True)
@@ -221,7 +226,7 @@ class Engine:
     ) -> list[Derivative]:
         """Gradients of the explained scores, reduced to features per token; see `differentiation.differentiate`."""
         found = differentiate(
-            self.subject, self.points(examples, targets), reduce,
+            self.subject, self.points(examples, targets, target), reduce,
             target=target, prompt=prompt, vary=vary, weights=weights, token_budget=self.token_budget,
         )  # fmt: skip
         if reduce is not None:
@@ -276,7 +281,7 @@ class Engine:
     def attention_gradients(self, examples: Sequence[Example], targets: Sequence[int], target: str) -> list[np.ndarray]:
         """Attention times its gradient, (layers, heads, tokens), of each example."""
         self.counts.backward += len(examples)
-        return weigh_attention(self.subject, self.points(examples, targets), target)
+        return weigh_attention(self.subject, self.points(examples, targets, target), target)
 
     def save(self, path: Path, columns: dict) -> None:
         """Write every remembered answer to a part file, with `columns` (study, subject, ...) in each row."""

@@ -52,6 +52,10 @@ class Rows:
     def __len__(self) -> int:
         return len(self.owner)
 
+    def row(self, flat: np.ndarray, member: int, start: int) -> np.ndarray:
+        """The part of `flat` (as long as tokens) that belongs to one row, without its first `start` entries."""
+        return flat[self.starts[member] + start : self.starts[member] + self.lengths[member]]
+
     def batch(self, members: np.ndarray, start: int, pad_id: int, device: torch.device) -> Batch:
         """Some rows as a batch, without their first `start` tokens."""
         lengths = self.lengths[members] - start
