@@ -37,11 +37,11 @@ def study(tmp_path, monkeypatch):
 def measured(values, recovery, shortcut=None, ties=None, resamples=50):
     g = np.random.default_rng(0)
     counts = g.multinomial(ITEMS, np.full(ITEMS, 1 / ITEMS), resamples).astype(float)
-    seed_counts = g.multinomial(SEEDS, np.full(SEEDS, 1 / SEEDS), resamples).astype(float)
+    seed_weights = g.multinomial(SEEDS, np.full(SEEDS, 1 / SEEDS), resamples).astype(float)
     nothing = np.full(SHAPE, np.nan)
     real = np.array([name != "random" for name, _ in QUALITY])
     shortcut, ties = (nothing if given is None else given for given in (shortcut, ties))
-    return Measured(list(QUALITY), real, values, recovery, shortcut, ties, counts, seed_counts)
+    return Measured(list(QUALITY), real, values, recovery, shortcut, ties, counts, seed_weights)
 
 
 def test_rank_correlations_equal_scipy_with_gaps():

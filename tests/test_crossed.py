@@ -1,11 +1,21 @@
 """Intervals and tests over items and seeds against the analysis of variance, regression residuals and scipy."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
 from rationales.errors import StudyError
-from rationales.statistics.crossed import crossed_t_interval, crossed_t_test
+from rationales.statistics.bootstrap import crossed_mean_interval, draw_counts
+from rationales.statistics.crossed import (
+    crossed_t_interval,
+    crossed_t_test,
+    draw_seed_weights,
+    half_widths,
+    mean_interval_over_seeds,
+    resample_crossed_means,
+)
+from rationales.statistics.summary import summarise
 
 
 def rows(table):
@@ -138,3 +148,85 @@ def test_bad_input_is_refused():
     ):
         with pytest.raises(StudyError):
             call()
+
+
+# ---- weighted quantiles, and draws that are as wide
+
+
+def test_weighted_quantiles_lie_between_those_of_items_and_of_seeds():
+    table = draw(np.random.default_rng(0), 20, 6) + 0.3
+    item, seed, rest = mean_squares(table)
+    weighted = np.average(stats.t.ppf(0.975, [19, 5]), weights=[item, seed])
+    interval = crossed_t_interval(*rows(table), degrees="weighted")
+    assert interval.high - table.mean() == pytest.approx(weighted * np.sqrt((item + seed - rest) / 120))
+    one_seed = crossed_t_interval(*rows(table[:, :1]), degrees="weighted")
+    assert (one_seed.low, one_seed.high) == pytest.approx(
+        stats.t.interval(0.95, 19, table[:, 0].mean(), stats.sem(table[:, 0]))
+    )
+
+
+def test_half_widths_of_many_tables_equal_the_interval_of_each_with_gaps():
+    generator = np.random.default_rng(1)
+    cells = np.stack([draw(generator, 15, 4, seed=seed) for seed in (0.0, 0.3, 1.0, 2.0)])
+    cells[1:][generator.random((3, 15, 4)) < 0.25] = np.nan
+    cells[3, :, 1:] = np.nan  # one seed is left
+    defined = ~np.isnan(cells)
+    means = np.nanmean(cells, axis=(1, 2), keepdims=True)
+    influence = np.where(defined, cells - means, 0.0) / defined.sum(axis=(1, 2), keepdims=True)
+    for table, half in zip(cells, half_widths(influence, defined), strict=True):
+        interval = crossed_t_interval(*rows(table), degrees="weighted")
+        assert half == pytest.approx((interval.high - interval.low) / 2, rel=1e-4)
+
+
+@pytest.mark.parametrize(("n_seeds", "seed"), [(2, 1.0), (3, 1.0), (3, 0.0), (5, 0.5)])
+def test_intervals_of_tables_and_of_shared_draws_cover_where_the_bootstrap_over_seeds_does_not(n_seeds, seed):
+    generator, trials = np.random.default_rng(n_seeds), 300
+    hits = {"table": 0, "draws": 0, "bootstrap": 0}
+    for _ in range(trials):
+        table = draw(generator, 30, n_seeds, seed=seed)
+        interval = mean_interval_over_seeds(*rows(table), generator)
+        counts = np.concatenate(list(draw_counts(30, 400, generator)))
+        drawn = resample_crossed_means(table[None], counts, draw_seed_weights(n_seeds, 400, generator))[:, 0]
+        low, high = np.quantile(drawn, [0.025, 0.975])
+        old = crossed_mean_interval(*rows(table), generator, 200)
+        hits["table"] += interval.low <= 0 <= interval.high
+        hits["draws"] += low <= 0 <= high
+        hits["bootstrap"] += old.low <= 0 <= old.high
+    # Two standard errors of a share of 300 at .95 are .025.
+    assert hits["table"] / trials > 0.92 and hits["draws"] / trials > 0.91
+    assert seed < 1 or hits["bootstrap"] / trials < 0.85
+
+
+def test_many_seeds_are_drawn_and_one_stands_for_itself():
+    generator = np.random.default_rng(0)
+    table = draw(generator, 12, 25)
+    assert mean_interval_over_seeds(*rows(table), generator).method == "percentile"
+    assert "2 seeds" in mean_interval_over_seeds(*rows(table[:, :2]), generator).note
+    weights = draw_seed_weights(25, 50, generator)
+    assert (weights == weights.round()).all() and (weights.sum(axis=1) == 25).all()
+    assert (draw_seed_weights(1, 3, generator) == 1).all()
+    few = draw_seed_weights(4, 20_000, generator)
+    assert few.sum(axis=1) == pytest.approx(4)
+    means = table[0, :4]
+    assert (few @ means / 4).std() == pytest.approx(means.std(ddof=1) / 2, rel=0.05)
+
+
+def test_one_seed_leaves_the_bootstrap_of_items_and_a_paired_change_of_equal_cells_is_zero():
+    generator = np.random.default_rng(0)
+    table = draw(generator, 12, 1)
+    counts = np.concatenate(list(draw_counts(12, 40, generator)))
+    drawn = resample_crossed_means(table[None], counts, draw_seed_weights(1, 40, generator))[:, 0]
+    assert drawn == pytest.approx(counts @ table[:, 0] / 12)
+    cells = np.stack([draw(generator, 12, 3)] * 2)
+    cells[1] += 1.0
+    changed = resample_crossed_means(cells, counts, draw_seed_weights(3, 40, generator), base=cells[0])
+    assert changed[:, 0] == pytest.approx(0.0, abs=1e-12) and changed[:, 1] == pytest.approx(1.0)
+
+
+def test_intervals_of_a_summary_end_where_the_measure_does():
+    values = np.array([[1.0, 0.4], [1.0, 0.9], [0.9, 1.0], [1.0, 0.7]])
+    numbers, items, seeds = rows(values)
+    table = pd.DataFrame({"value": numbers, "example_id": items, "seed": seeds})
+    f1 = summarise(table.assign(metric="f1"), ["metric"]).iloc[0]
+    free = summarise(table.assign(metric="unheard_of"), ["metric"]).iloc[0]
+    assert f1["high"] == 1.0 < free["high"] and f1["low"] == max(0.0, free["low"])

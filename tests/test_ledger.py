@@ -19,8 +19,8 @@ from rationales.ledger.panel import Model, NotTestable, build_panel, is_member, 
 from rationales.ledger.tests_of_claims import CLAIM_TESTS, trend_of
 from rationales.reporting.ledger import ledger_sentences, ledger_table, scope_table
 from rationales.stages.evaluate_claims import judge_claims
-from rationales.statistics.bootstrap import crossed_mean_interval
 from rationales.statistics.comparisons import permutation_test
+from rationales.statistics.crossed import crossed_t_interval
 from rationales.study import load_study
 from rationales.tables import read_table, write_table
 
@@ -306,10 +306,12 @@ def test_mean_evidence_agrees_with_the_library_and_with_an_exact_test():
     evidence = mean_evidence(draws, model, values)
     reading = read_evidence(evidence, "greater", 0.1)
     items, seeds = np.repeat(np.arange(9), 3), np.tile(np.arange(3), 9)
-    interval = crossed_mean_interval(values.ravel(), items, seeds, g, 4000)
+    interval = crossed_t_interval(values.ravel(), items, seeds, degrees="weighted")
     exact = permutation_test(values.mean(axis=1), np.zeros(9), g)
     assert reading.estimate == pytest.approx(values.mean()) and exact.note == ""
-    assert (reading.low, reading.high) == pytest.approx((interval.low, interval.high), abs=0.04)
+    # As wide as Student's t, but leaning the way the bootstrap of nine items does.
+    assert (reading.low, reading.high) == pytest.approx((interval.low, interval.high), abs=0.06)
+    assert reading.high - reading.low == pytest.approx(interval.high - interval.low, rel=0.08)
     assert reading.p == pytest.approx(exact.p, abs=0.02)
     assert evidence.n_items == 9 and evidence.n_seeds == 3
 
@@ -579,7 +581,8 @@ def test_the_stage_writes_a_part_and_reads_only_what_the_study_names(tiny_study,
     assert len(written) == len(rows) and (tiny_study.folder / "claims" / "ledger.parquet").is_file()
     first = rows[rows["claim_id"] == "P1.1b"].set_index("scope")
     assert first.loc["planted_sentiment/tiny-llama/base", "verdict"] == "supported"
-    assert "planted_sentiment/feature-model/base" in first.index
+    # A run folder may hold rows of models that the study file does not name, or no longer.
+    assert set(first.index) == {"planted_sentiment/tiny-llama/base"}
     assert rows.loc[rows["claim_id"] == "P1.1a", "verdict"].iloc[-1] == "contradicted"
 
 

@@ -27,8 +27,8 @@ from rationales.stages.specifications import (
     specification_curve,
     switch_effects,
 )
-from rationales.statistics.bootstrap import crossed_mean_interval
 from rationales.statistics.comparisons import permutation_test
+from rationales.statistics.crossed import crossed_t_interval
 from rationales.tables import read_table
 from tiny_study import open_tiny_study
 
@@ -97,9 +97,8 @@ def test_every_specification_is_the_plain_mean_of_its_rows(study):
         assert row["n_items"] == expected["example_id"].nunique() and row["n_seeds"] == SEEDS
     one = curve.iloc[7].to_dict()
     rows = brute_force(metrics, predictions, one)
-    interval = crossed_mean_interval(
-        rows["value"].to_numpy(), rows["example_id"].to_numpy(), rows["seed"].to_numpy(), np.random.default_rng(1), 2000
-    )
+    columns = [rows[name].to_numpy() for name in ("value", "example_id", "seed")]
+    interval = crossed_t_interval(*columns, degrees="weighted")
     assert (one["ci_low"], one["ci_high"]) == pytest.approx((interval.low, interval.high), abs=0.03)
 
 

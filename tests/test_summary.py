@@ -70,7 +70,7 @@ def test_undefined_values_chance_and_seeds_are_counted():
     table = pd.concat([rows_of([0.1, np.nan, 0.4], seed=seed, chance=[0.2, 0.4, 0.6]) for seed in (1, 2)])
     result = summarise(table, ["explainer"]).iloc[0]
     assert (result["n"], result["n_seeds"], result["n_undefined"]) == (2, 2, 2)
-    assert result["chance"] == pytest.approx(0.4) and "2 seed(s)" in result["note"]
+    assert result["chance"] == pytest.approx(0.4) and "2 seeds" in result["note"]
     nothing = summarise(rows_of([np.nan, np.nan]), ["explainer"]).iloc[0]
     assert np.isnan(nothing["estimate"]) and nothing["note"]
 

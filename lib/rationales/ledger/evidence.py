@@ -13,6 +13,7 @@ from rationales.ledger.panel import Model, NotTestable, mean_of_defined
 from rationales.randomness import generator_for
 from rationales.statistics.bootstrap import FEW_ITEMS, FEW_SEEDS, draw_counts
 from rationales.statistics.comparisons import cohen_dz, minimal_detectable_difference
+from rationales.statistics.crossed import draw_seed_weights, resample_crossed_means
 
 PERMUTATIONS = 4999
 # (method, rival, measure) -> (mean lead of the method over the rival, the same under the resamples (B,))
@@ -36,10 +37,10 @@ class Draws:
         """How often each item is drawn, (resamples, n_items)."""
         return self._once(("items", corpus), lambda g: _counts(self.n_items[corpus], self.resamples, g))
 
-    def seed_counts(self, model: Model, n_seeds: int) -> np.ndarray:
-        """How often each training or sampling seed is drawn, (resamples, n_seeds)."""
+    def seed_weights(self, model: Model, n_seeds: int) -> np.ndarray:
+        """Weights of training or sampling seeds, (resamples, n_seeds)."""
         key = ("seeds", model.corpus, model.subject, model.tuning, n_seeds)
-        return self._once(key, lambda g: _counts(n_seeds, self.resamples, g))
+        return self._once(key, lambda g: draw_seed_weights(n_seeds, self.resamples, g))
 
     def signs(self, corpus: str) -> np.ndarray:
         """-1 or 1 per item, (permutations, n_items)."""
@@ -96,14 +97,11 @@ def used_items(corpus: str, rows: np.ndarray) -> frozenset[tuple[str, int]]:
 def resample_mean(draws: Draws, model: Model, cells: np.ndarray) -> np.ndarray:
     """Means (resamples,) of cells (n_items, n_seeds) when items and seeds are drawn independently.
 
-    The pigeonhole bootstrap of Owen 2007: a cell counts as often as its item times its seed. NaN where a draw hits no
-    defined cell.
+    A cell counts as often as its item is drawn, times the weight of its seed (Owen 2007); where seeds are few, as wide as
+    Student's t (`crossed.resample_crossed_means`). NaN where a draw hits no defined cell.
     """
-    defined = ~np.isnan(cells)
-    items, seeds = draws.item_counts(model.corpus), draws.seed_counts(model, cells.shape[1])
-    total = ((items @ np.where(defined, cells, 0.0)) * seeds).sum(axis=1)
-    weight = ((items @ defined.astype(float)) * seeds).sum(axis=1)
-    return np.divide(total, weight, out=np.full(len(total), np.nan), where=weight > 0)
+    items, seeds = draws.item_counts(model.corpus), draws.seed_weights(model, cells.shape[1])
+    return resample_crossed_means(cells[None], items, seeds)[:, 0]
 
 
 def mean_evidence(draws: Draws, model: Model, cells: np.ndarray, measure: str = "") -> Evidence:
@@ -135,7 +133,7 @@ def few_note(n_items: int, n_seeds: int) -> str:
     """A warning when there are few items, or several but few seeds; one seed stands for itself only."""
     notes = [f"Only {n_items} items: the interval is likely too narrow."] if n_items < FEW_ITEMS else []
     if 1 < n_seeds < FEW_SEEDS:
-        notes.append(f"Only {n_seeds} seeds: the interval understates what other seeds would change.")
+        notes.append(f"Only {n_seeds} seeds: the interval is wide where they differ.")
     return " ".join(notes)
 
 

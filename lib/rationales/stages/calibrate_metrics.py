@@ -21,6 +21,7 @@ from rationales.replicates import without_replicates
 from rationales.stages.specification_choices import LENGTHS
 from rationales.statistics.bootstrap import FEW_ITEMS, draw_counts
 from rationales.statistics.comparisons import permutation_test
+from rationales.statistics.crossed import draw_seed_weights, resample_crossed_means
 from rationales.study import HUMAN, Study
 from rationales.tables import write_part
 
@@ -49,7 +50,7 @@ class Measured:
 
     names: explanations (n,). real: which of them are no floor. values, recovery, shortcut (place of the shortcut from
     the top, as a share), ties: (n, n_items, n_seeds), higher values are better; NaN where undefined.
-    counts (B, n_items), seed_counts (B, n_seeds): the resamples.
+    counts (B, n_items), seed_weights (B, n_seeds): the resamples.
     """
 
     names: Sequence[tuple[str, str]]
@@ -59,19 +60,14 @@ class Measured:
     shortcut: np.ndarray
     ties: np.ndarray
     counts: np.ndarray
-    seed_counts: np.ndarray
+    seed_weights: np.ndarray
 
 
 def resampled_means(measured: Measured, cells: np.ndarray) -> np.ndarray:
     """Means of cells (n, n_items, n_seeds) under the resamples, (B + 1, n); the first row is the sample itself."""
     items = np.vstack([np.ones(cells.shape[1]), measured.counts])
-    seeds = np.vstack([np.ones(cells.shape[2]), measured.seed_counts])
-    defined = ~np.isnan(cells)
-    total, weight = np.zeros((len(items), len(cells))), np.zeros((len(items), len(cells)))
-    for seed in range(cells.shape[2]):
-        total += seeds[:, seed, None] * (items @ np.where(defined, cells, 0.0)[:, :, seed].T)
-        weight += seeds[:, seed, None] * (items @ defined[:, :, seed].T.astype(float))
-    return np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0)
+    seeds = np.vstack([np.ones(cells.shape[2]), measured.seed_weights])
+    return resample_crossed_means(cells, items, seeds)
 
 
 def rank_correlations(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -150,7 +146,8 @@ def random_wins(measured: Measured) -> np.ndarray:
     pairs = (~np.isnan(wrong)).sum(axis=0).astype(float)
     total = resampled_means(measured, np.nansum(wrong, axis=0)[None])[:, 0]
     weight = resampled_means(measured, pairs[None])[:, 0]
-    return np.divide(total, weight, out=np.full(len(total), np.nan), where=weight > 0)
+    share = np.divide(total, weight, out=np.full(len(total), np.nan), where=weight > 0)
+    return np.clip(share, 0, 1)  # weights of few seeds reach beyond
 
 
 def properties_of(measured: Measured) -> dict[str, np.ndarray]:
@@ -217,7 +214,7 @@ def calibrate_model(study: Study, model: tuple[str, str, str], rows: pd.DataFram
     draws = generator_for("calibration", study.seed, model[0], len(items))
     resamples = study.statistics["resamples"]
     counts = np.concatenate(list(draw_counts(len(items), resamples, draws)))
-    seed_counts = np.concatenate(list(draw_counts(len(seeds), resamples, draws)))
+    seed_weights = draw_seed_weights(len(seeds), resamples, draws)
     entries = []
     scored = rows[~rows["metric"].isin([RECOVERY, SHORTCUT, TIES])]
     for (metric, length, operator), part in scored.groupby(["metric", "length", "operator"], sort=False):
@@ -225,7 +222,7 @@ def calibrate_model(study: Study, model: tuple[str, str, str], rows: pd.DataFram
         values = sign * cells_of(part, names, items, seeds)
         if np.isnan(values).all():
             continue
-        measured = Measured(names, real, values, *fixed, counts, seed_counts)
+        measured = Measured(names, real, values, *fixed, counts, seed_weights)
         both = ~np.isnan(values) & ~np.isnan(fixed[0])
         generator = generator_for("calibration test", study.seed, *model, metric, length, operator)
         entries.append(
@@ -304,7 +301,7 @@ def summarise_entry(group: Sequence[Mapping], level: float = 0.95) -> dict:
         row[name] = float(drawn[0])
         resampled = drawn[1:][~np.isnan(drawn[1:])]
         bounds = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2]) if len(resampled) else (np.nan, np.nan)
-        row[f"{name}_low"], row[f"{name}_high"] = (float(bound) for bound in bounds)
+        row[f"{name}_low"], row[f"{name}_high"] = (float(bound) for bound in np.clip(bounds, -1, 1))
     return row
 
 

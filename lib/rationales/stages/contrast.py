@@ -6,8 +6,9 @@ import pandas as pd
 from rationales.errors import StudyError
 from rationales.randomness import generator_for
 from rationales.replicates import without_replicates
-from rationales.statistics.bootstrap import crossed_mean_interval, mean_interval
+from rationales.statistics.bootstrap import mean_interval
 from rationales.statistics.comparisons import cohen_dz, minimal_detectable_difference, permutation_test
+from rationales.statistics.crossed import mean_interval_over_seeds
 from rationales.statistics.equivalence import verdict
 from rationales.statistics.families import adjust_families
 from rationales.study import BASE, Study
@@ -67,8 +68,8 @@ def matrix_of(metrics: pd.DataFrame, explainer: str, variant: str | None, measur
 def paired_contrast(first: pd.DataFrame, second: pd.DataFrame, key: tuple, settings: dict, seed: int) -> dict:
     """Estimate, interval, permutation p and effect size of first - second over the items and seeds both have.
 
-    The item is the unit of the test: its value is the mean over seeds. The interval resamples items, and seeds
-    where there are several.
+    The item is the unit of the test: its value is the mean over seeds. The interval speaks of other items, and of other
+    seeds where there are several: Student's t (see `crossed.mean_interval_over_seeds`).
     """
     if set(first.columns) == set(second.columns):
         difference = first.sub(second).reindex(first.index.intersection(second.index))
@@ -80,7 +81,7 @@ def paired_contrast(first: pd.DataFrame, second: pd.DataFrame, key: tuple, setti
     items = difference.mean(axis=1).dropna().to_numpy()
     generator = generator_for("contrast", seed, *key)
     if difference.shape[1] > 1:
-        interval = crossed_mean_interval(
+        interval = mean_interval_over_seeds(
             cells["value"].to_numpy(), cells["example_id"].to_numpy(), cells["seed"].to_numpy(), generator,
             n_resamples=settings["resamples"],
         )  # fmt: skip

@@ -28,6 +28,7 @@ from rationales.stages.specification_choices import (
     list_specifications,
 )
 from rationales.statistics.bootstrap import FEW_ITEMS, draw_counts
+from rationales.statistics.crossed import draw_seed_weights, resample_crossed_means
 from rationales.study import HUMAN, Study
 from rationales.tables import write_part
 
@@ -42,7 +43,7 @@ class Specifications:
 
     table: one row each, with the factors, `first` and `second` (rows of `values`) and `sign`. values: (n_series,
     n_items, n_seeds), NaN where undefined. correct (n_items, n_seeds): 1, 0 or NaN. counts (B, n_items) and
-    seed_counts (B, n_seeds): the resamples, shared by all. signs (P, n_items).
+    seed_weights (B, n_seeds): the resamples, shared by all. signs (P, n_items).
     """
 
     model: tuple[str, str, str]
@@ -50,7 +51,7 @@ class Specifications:
     values: np.ndarray
     correct: np.ndarray
     counts: np.ndarray
-    seed_counts: np.ndarray
+    seed_weights: np.ndarray
     signs: np.ndarray
 
     def cells(self, rows: Sequence[int]) -> np.ndarray:
@@ -107,12 +108,13 @@ def build_specifications(
         return None
     resamples = study.statistics["resamples"]
     draws = generator_for("specifications", study.seed, *model)
-    counts, seed_counts = (np.concatenate(list(draw_counts(n, resamples, draws))) for n in (len(items), len(seeds)))
+    counts = np.concatenate(list(draw_counts(len(items), resamples, draws)))
+    weights = draw_seed_weights(len(seeds), resamples, draws)
     signs = 2.0 * draws.integers(0, 2, size=(PERMUTATIONS, len(items))) - 1.0
-    built = Specifications(model, table, values, correct, counts, seed_counts, signs)
+    built = Specifications(model, table, values, correct, counts, weights, signs)
     enough = np.concatenate([(~np.isnan(cells)).any(axis=2).sum(axis=1) >= FEW_ITEMS for _, cells in chunks_of(built)])
     kept = table[enough].reset_index(drop=True)
-    return Specifications(model, kept, values, correct, counts, seed_counts, signs) if len(kept) else None
+    return Specifications(model, kept, values, correct, counts, weights, signs) if len(kept) else None
 
 
 def chunks_of(specs: Specifications, size: int = CHUNK) -> Iterator[tuple[slice, np.ndarray]]:
@@ -123,16 +125,8 @@ def chunks_of(specs: Specifications, size: int = CHUNK) -> Iterator[tuple[slice,
 
 
 def resample_cells(specs: Specifications, cells: np.ndarray) -> np.ndarray:
-    """Means (B, k) of cells (k, n_items, n_seeds) under the shared resamples of items and seeds (Owen 2007)."""
-    defined = ~np.isnan(cells)
-    filled = np.where(defined, cells, 0.0)
-    total = np.zeros((len(specs.counts), len(cells)))
-    weight = np.zeros_like(total)
-    for seed in range(cells.shape[2]):
-        drawn = specs.seed_counts[:, seed, None]
-        total += drawn * (specs.counts @ filled[:, :, seed].T)
-        weight += drawn * (specs.counts @ defined[:, :, seed].T.astype(float))
-    return np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0)
+    """Means (B, k) of cells (k, n_items, n_seeds) under the shared resamples of items and seeds."""
+    return resample_crossed_means(cells, specs.counts, specs.seed_weights)
 
 
 def estimates_of(cells: np.ndarray) -> np.ndarray:
@@ -144,7 +138,8 @@ def specification_curve(gathered: Sequence[Specifications], level: float = 0.95)
     """Return one row per specification: model, question, family, FACTORS, estimate, ci_low, ci_high, n_items, n_seeds.
 
     estimate: mean of self minus attribution over items and seeds, in the units of the measure, turned so that positive
-    means the self-explanation is better. Percentile interval over items and seeds.
+    means the self-explanation is better. Percentile interval over items and seeds, as wide as Student's t where
+    seeds are few (`crossed.resample_crossed_means`).
     """
     tables = []
     tails = [(1 - level) / 2, (1 + level) / 2]
@@ -242,8 +237,8 @@ def _switch_rows(
 ) -> list[dict]:
     places = [start, *(place for _, place in targets)]
     cells = specs.cells(places)
-    drawn, estimates = resample_cells(specs, cells), estimates_of(cells)
-    changes = drawn - drawn[:, :1]
+    estimates = estimates_of(cells)
+    changes = resample_crossed_means(cells, specs.counts, specs.seed_weights, base=cells[0])
     low, high = np.nanquantile(changes, [(1 - level) / 2, (1 + level) / 2], axis=0)
     base, rows = specs.table.iloc[start], []
     for number, (factor, place) in enumerate(targets, start=1):

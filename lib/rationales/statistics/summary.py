@@ -1,15 +1,20 @@
 """From metric rows of items and seeds to one estimate with its interval, its chance level and its counts."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from rationales.errors import StudyError
+from rationales.metrics.faithfulness import MEASURES
 from rationales.randomness import generator_for
-from rationales.statistics.bootstrap import Interval, crossed_mean_interval, mean_interval, share_interval
+from rationales.statistics.bootstrap import Interval, mean_interval, share_interval
+from rationales.statistics.crossed import mean_interval_over_seeds
 
 # Metrics for which an explanation that could not be read counts as an empty one, of value 0.
+SHARES = ("f1", "iou", "precision", "recall", "average_precision", "auroc", "rank_biased_overlap", "causal_recovery",
+          "shortcut_rank")  # fmt: skip
 ZERO_WHEN_EMPTY = ("f1", "iou", "recall", "comprehensiveness", "normalised_comprehensiveness", "flip_rate")
 
 
@@ -28,7 +33,8 @@ def summarise(rows: pd.DataFrame, by: Sequence[str], resamples: int = 2000, seed
     """Mean and 95 % interval of `value` per group of `by`, with chance and counts.
 
     One seed: the item is drawn; BCa bootstrap, or Wilson's interval where all values are 0 and 1. Several: items and seeds
-    are drawn; percentile bootstrap, which is too narrow below 20 seeds (see `crossed_mean_interval`).
+    are drawn; Student's t with weighted quantiles below 20 seeds, else percentile bootstrap (see
+    `crossed.mean_interval_over_seeds`). It ends where the metric's range does.
     Columns besides `by`: estimate, low, high, chance (mean over the same rows, NaN where there is none), n (items),
     n_seeds, n_undefined (rows whose value is not defined), note.
     Each group has a random generator of its own, so the result does not depend on which groups are asked for.
@@ -38,9 +44,11 @@ def summarise(rows: pd.DataFrame, by: Sequence[str], resamples: int = 2000, seed
         generator = generator_for("summary", seed, *key)
         values = group["value"].to_numpy(dtype=float)
         if group["seed"].nunique() > 1:
-            interval = crossed_mean_interval(
+            interval = mean_interval_over_seeds(
                 values, group["example_id"].to_numpy(), group["seed"].to_numpy(), generator, n_resamples=resamples
             )
+            metric = dict(zip(by, key, strict=True)).get("metric", "")
+            interval = _within(interval, *range_of(values, metric))
         else:
             items = group.groupby("example_id", sort=False)["value"].mean()  # several rows of an item: its annotators
             interval = _item_interval(items.to_numpy(dtype=float), generator, resamples)
@@ -60,6 +68,22 @@ def summarise(rows: pd.DataFrame, by: Sequence[str], resamples: int = 2000, seed
         )
     columns = [*by, "estimate", "low", "high", "chance", "n", "n_seeds", "n_undefined", "note"]
     return pd.DataFrame(results, columns=None if results else columns)
+
+
+def range_of(values: np.ndarray, metric: str = "") -> tuple[float, float]:
+    """Return the lowest and highest possible mean: that of the metric where it is known, [0, 1] for values of 0 and 1."""
+    if metric in MEASURES:
+        return MEASURES[metric].low, MEASURES[metric].high
+    if metric in SHARES or np.isin(values[~np.isnan(values)], (0, 1)).all():
+        return 0.0, 1.0
+    return -np.inf, np.inf
+
+
+def _within(interval: Interval, low: float, high: float) -> Interval:
+    """The interval, cut off at the ends of a range, beyond which Student's t may reach."""
+    if np.isnan(interval.low):
+        return interval
+    return replace(interval, low=float(np.clip(interval.low, low, high)), high=float(np.clip(interval.high, low, high)))
 
 
 def _item_interval(values: np.ndarray, generator: np.random.Generator, resamples: int) -> Interval:
