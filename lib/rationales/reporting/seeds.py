@@ -71,9 +71,9 @@ def selection_figure_table(analysis: SeedAnalysis, model: dict, metric: str = "p
     Empty with two seeds, of which none can be left out.
     """
     rows = rows_of_seeds(analysis.selections, model, metric=metric)
-    rows = rows[rows["rule"] != "all"]
-    if rows.empty:
+    if rows.empty:  # without a column to ask for, perhaps
         return rows
+    rows = rows[rows["rule"] != "all"]
     signed = set(rows.loc[rows["towards"] == FIXED, "explainer"])
     return rows[(rows["towards"] == FIXED) | ~rows["explainer"].isin(signed)].reset_index(drop=True)
 
