@@ -553,8 +553,9 @@ def test_agreement_is_corrected_for_chance():
 
 
 STUDY = {
-    "study": "tiny", "corpora": {"planted_sentiment": {}}, "subjects": {"tiny-llama": {"embedded": "tiny-llama"}},
-    "runs": [{"corpus": "planted_sentiment", "subject": "tiny-llama"}],
+    "study": "tiny", "corpora": {"planted_sentiment": {}},
+    "subjects": {name: {"embedded": name} for name in ("tiny-llama", "tiny-encoder")},
+    "runs": [{"corpus": "planted_sentiment", "subject": name} for name in ("tiny-llama", "tiny-encoder")],
 }  # fmt: skip
 
 
@@ -565,7 +566,7 @@ def tiny_study(tmp_path, monkeypatch):
     path.write_text(yaml.safe_dump(STUDY), "utf-8")
     study, g = load_study(path), np.random.default_rng(0)
     metrics = []
-    for subject in ("tiny-llama", "feature-model", "left-out"):
+    for subject in ("tiny-llama", "tiny-encoder", "feature-model", "left-out"):
         for name, mean in (("self", 0.8), ("saliency", 0.3)):
             variant = "PE-topk-human-anchored" if name == "self" else "default"
             frame = rows_of(cells(g, mean, seeds=1), "f1@human", name, variant, "planted_sentiment", subject, "base")
@@ -582,7 +583,7 @@ def test_the_stage_writes_a_part_and_reads_only_what_the_study_names(tiny_study,
     first = rows[rows["claim_id"] == "P1.1b"].set_index("scope")
     assert first.loc["planted_sentiment/tiny-llama/base", "verdict"] == "supported"
     # A run folder may hold rows of models that the study file does not name, or no longer.
-    assert set(first.index) == {"planted_sentiment/tiny-llama/base"}
+    assert set(first.index) == {"planted_sentiment/tiny-llama/base", "planted_sentiment/tiny-encoder/base", "all"}
     assert rows.loc[rows["claim_id"] == "P1.1a", "verdict"].iloc[-1] == "contradicted"
 
 

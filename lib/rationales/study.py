@@ -17,12 +17,14 @@ import yaml
 from rationales.corpora.registry import check_reader
 from rationales.errors import StudyError, require_known
 from rationales.explainers.prompts import parse_paradigm
+from rationales.features.options import FEATURE_OPTIONS, check_features
 from rationales.paths import data_folder, repository_root
 from rationales.replicates import check_draws, check_self_explanations
 from rationales.subjects.checkpoint import Checkpoint
 from rationales.tables import config_hash, read_table
 
 HUMAN = "human"  # the subject column of annotators compared with one another
+FEATURE_MODEL = "feature-model"  # the subject column of models on textual features
 BASE = "base"  # the tuning of a subject that is taken as it is
 METHODS = ("full", "lora", "qlora")
 SEED_PARTS = ("initialisation", "order", "dropout")  # what a training seed draws
@@ -44,6 +46,7 @@ DEFAULTS: dict[str, dict] = {
         "vary": list(SEED_PARTS), "keep_epochs": False, "early_stopping": None,
     },
     "epochs": {"items": 40, "seeds": 1, "paradigms": [], "explainers": []},
+    "features": FEATURE_OPTIONS,
     "self_explanations": {
         "paradigms": [], "paraphrases": 1, "repeats": 1, "replicated": None, "glued_phrases": "split",
     },
@@ -94,6 +97,7 @@ class Study:
     self_explanations: dict
     faithfulness: dict
     epochs: dict
+    features: dict
     statistics: dict
 
     @property
@@ -237,7 +241,7 @@ def load_study(path: str | Path) -> Study:
     if not isinstance(text, dict):
         raise StudyError(f"The study file '{file.name}' must be a mapping; see studies/default.yaml.")
     known = {"study", "title", "seed", "shards", "corpora", "subjects", "tunings", "runs", "explainers",
-             "self_explanations", "faithfulness", "epochs", "statistics"}  # fmt: skip
+             "self_explanations", "faithfulness", "epochs", "features", "statistics"}  # fmt: skip
     if unknown := sorted(set(text) - known):
         raise StudyError(
             f"The study file '{file.name}' has an unknown entry '{unknown[0]}'; known: {', '.join(sorted(known))}."
@@ -280,6 +284,7 @@ def load_study(path: str | Path) -> Study:
         self_explanations=self_explanations,
         faithfulness=faithfulness,
         epochs=read_epochs(text.get("epochs"), tunings),
+        features=read_features(text.get("features"), corpora),
         statistics=fill("statistics", "statistics", text.get("statistics")),
     )
 
@@ -289,7 +294,8 @@ def check_methods(study: Study) -> None:
     from rationales.explainers.registry import check_explainer
     from rationales.subjects.engine import OPERATORS
 
-    for entries in [*study.explainers.values(), study.epochs["explainers"]]:
+    given = [study.features["explainer"]] if study.features["explainer"] else []
+    for entries in [*study.explainers.values(), study.epochs["explainers"], given]:
         for name, options in entries:
             check_explainer(name, options)
     for operator in [*study.faithfulness["operators"], *study.faithfulness["full_curve_operators"]]:
@@ -345,6 +351,14 @@ def read_epochs(given: dict | None, tunings: dict) -> dict:
         raise StudyError("`epochs` names paradigms but no `explainers`, so that nothing would be traced; name some.")
     if section["explainers"] and not any(tuning["keep_epochs"] for tuning in tunings.values()):
         raise StudyError("`epochs` needs a tuning with `keep_epochs: true`, whose checkpoints can be traced.")
+    return section
+
+
+def read_features(given: dict | None, corpora: dict) -> dict:
+    """The section `features`, its explainer as (name, options); without corpora no feature model is fitted."""
+    section = check_features(fill("features", "features", given), corpora)
+    if section["explainer"] is not None:
+        section["explainer"] = read_explainers({"features": [section["explainer"]]})["features"][0]
     return section
 
 

@@ -16,6 +16,7 @@ NO_LABEL = "(none)"  # the predicted label of an answer from which no label coul
 KEYS: dict[str, list[str]] = {
     "examples": ["corpus", "example_id"],
     "predictions": ["subject", "tuning", "seed", "epoch", "corpus", "example_id", "paradigm"],
+    "held_out": ["subject", "tuning", "seed", "epoch", "corpus", "example_id", "paradigm"],
     "responses": ["subject", "tuning", "seed", "epoch", "corpus", "example_id", "paradigm", "paraphrase", "repeat"],
     "explanations": ["subject", "tuning", "seed", "epoch", "corpus", "example_id", "explainer", "variant"],
     "metrics": [

@@ -28,9 +28,10 @@ from rationales.features.fitting import (
     fit_linear,
 )
 from rationales.features.tokens import split_tokens
+from rationales.study import FEATURE_MODEL
 from rationales.tables import PREDICTION_ONLY
 
-SUBJECT, EXPLAINER = "feature-model", "feature_model"
+SUBJECT, EXPLAINER = FEATURE_MODEL, "feature_model"
 BASE_TUNING, DERIVED_TUNING = "features", "features-and-derived"
 DISTRIBUTIONS = ("share", "leave_one_out")
 

@@ -7,7 +7,7 @@ from rationales.features.norms import NORMS
 
 FEATURE_OPTIONS: dict[str, object] = {
     "corpora": [], "explainer": None, "texts": 200, "test_items": None, "seeds": 5,
-    "vary": ["order", "folds", "solver", "explanations"], "sizes": [0, 4, 8, 16, 32], "min_documents": 3,
+    "vary": ["order", "folds", "solver"], "sizes": [0, 4, 8, 16, 32], "min_documents": 3,
     "margin": 0.05, "tagger": "light", "spacy_model": None, "norms": {},
 }  # fmt: skip
 SOURCES = ("order", "folds", "solver", "bootstrap", "explanations")

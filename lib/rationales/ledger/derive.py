@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from rationales.explainers.baselines import STOP_WORDS, bare_word
-from rationales.ledger.panel import ANSWER, INTACT, measure_name
+from rationales.ledger.panel import ANSWER, HELD_OUT, INTACT, measure_name
 from rationales.metrics.selection import inclusion_probabilities, set_to_scores
 from rationales.metrics.stability import mean_pairwise_correlation
 from rationales.replicates import without_replicates
@@ -18,6 +18,7 @@ FEWEST_SEEDS_TO_SELECT = 6  # half of them, three, still have pairs to compare
 # What each measure is, for the note of a claim and for the reason when there are no rows.
 DERIVED = {
     "correct@all/answers": "whether the label is right, per paradigm",
+    "correct@all/heldout": "whether the label is right, on all texts of the test split",
     "rounded@all/answers": f"whether the confidence that the model states is a multiple of {ROUND_STEP}",
     "stop_word_share@human/words": "share of stop words among the first k words, k the length of the human rationale",
     "structural_share@human/words": "share of words without any letter among the first k words",
@@ -42,6 +43,14 @@ def answer_rows(predictions: pd.DataFrame) -> pd.DataFrame:
         steps = intact["confidence"] / ROUND_STEP
         rows.append(intact.assign(measure="rounded@all/answers", value=(np.abs(steps - steps.round()) < 1e-6) * 1.0))
     return pd.concat(rows, ignore_index=True)[COLUMNS]
+
+
+def held_out_rows(held_out: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `correct` on all test texts; the corpus has another name, so that its items are not those explained."""
+    if held_out.empty:
+        return pd.DataFrame(columns=COLUMNS)
+    renamed = held_out.assign(corpus=held_out["corpus"] + HELD_OUT, explainer=ANSWER, variant=held_out["paradigm"])
+    return renamed.assign(measure="correct@all/heldout", value=renamed["correct"].astype(float))[COLUMNS]
 
 
 def scores_of_row(row, n_words: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from rationales.ledger.derive import (
     DERIVED,
     agreement_rows,
     answer_rows,
+    held_out_rows,
     metric_rows,
     seed_rows,
     word_rows,
@@ -45,6 +46,7 @@ def panel_of(ledger: Ledger, tables: Mapping[str, pd.DataFrame], readers: Mappin
             parts.append(word_rows(get["explanations"], get["examples"]))
         if any(measure.endswith("/seeds") for measure in wanted):
             parts.append(seed_rows(get["explanations"], get["examples"], get["predictions"]))
+    parts.append(held_out_rows(tables.get("held_out", pd.DataFrame())))
     parts.append(agreement_rows(last_epochs(tables.get("agreement", pd.DataFrame()))))
     rows = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
     if rows.empty:

@@ -19,7 +19,7 @@ PAPERS = {
     "P4": "Bogaert et al. 2023",
     "C": "across the papers",
 }
-TABLES = ("metrics", "predictions", "explanations", "examples", "agreement", "training", "epochs")
+TABLES = ("metrics", "predictions", "explanations", "examples", "agreement", "training", "epochs", "held_out")
 MARGINS = ("plausibility", "faithfulness")
 FIELDS = ("id", "version", "place", "sentence", "test", "with", "direction", "margin", "family", "needs")
 TERM_FIELDS = ("explainers", "variants", "subjects", "not_subjects", "tunings")

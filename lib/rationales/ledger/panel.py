@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from rationales.replicates import without_replicates
-from rationales.study import BASE, HUMAN
+from rationales.study import BASE, FEATURE_MODEL, HUMAN
 from rationales.tables import PREDICTION_ONLY
 
 ANSWER, INTACT = "answer", PREDICTION_ONLY  # what the model answers, as if it were an explanation, for `correct`
 CORRECT = "correct@all/answers"
+HELD_OUT = ", all test texts"  # behind the name of a corpus whose items are its whole test split, explained or not
 
 
 class NotTestable(Exception):
@@ -54,9 +55,19 @@ class Panel:
     groups: Mapping[str, object] = field(default_factory=dict)
     tables: frozenset[str] | None = None
 
-    def models(self, epochs: bool = False) -> list[Model]:
-        """All models, as they are at the end of their training, or (`epochs`) after each epoch that was measured."""
-        return [model for model in self.series if (model.epoch is not None) == epochs]
+    def models(self, epochs: bool = False, features: bool = False, held_out: bool = False) -> list[Model]:
+        """All models, as they are at the end of their training, or (`epochs`) after each epoch that was measured.
+
+        features: also models on textual features, which only claims about them speak of. held_out: on all test texts
+        instead of the explained ones.
+        """
+        return [
+            model
+            for model in self.series
+            if (model.epoch is not None) == epochs
+            and (features or model.subject != FEATURE_MODEL)
+            and model.corpus.endswith(HELD_OUT) == held_out
+        ]
 
     def accuracies(self, model: Model) -> np.ndarray:
         """Share of right answers per seed (n_seeds,); NotTestable without predictions."""

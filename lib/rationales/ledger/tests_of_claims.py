@@ -6,6 +6,7 @@ claim; tests/test_ledger.py simulates both directions and the margin for each of
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 import numpy as np
 from scipy.stats import rankdata
@@ -21,10 +22,11 @@ from rationales.ledger.panel import (
     mean_of_defined,
     require_members,
 )
-from rationales.study import BASE
+from rationales.study import BASE, FEATURE_MODEL
 
 Found = tuple[dict[str, Evidence], list[str]]
 DIRECTIONS = ("greater", "less", "different", "equal", "not_greater")
+NO_FEATURES = "This study fits no model on textual features (section `features` of the study file, notebook 10)."
 CONDITIONS = ("tuning", "min_accuracy", "accuracy_range", "commonest_label", "accuracy_gain")
 
 
@@ -92,11 +94,38 @@ def check_conditions(panel: Panel, model: Model, where: Mapping) -> None:
             )
 
 
+def fits(model: Model, term: Mapping) -> bool:
+    """Whether a term speaks of a model, by its `subjects`, `not_subjects` and `tunings` (patterns)."""
+    return (
+        model.subject in term.get("subjects", [model.subject])
+        and model.subject not in term.get("not_subjects", [])
+        and any(fnmatchcase(model.tuning, pattern) for pattern in term.get("tunings", ["*"]))
+    )
+
+
+def about_features(parameters: Mapping) -> bool:
+    """Whether a claim names the model on textual features; only then is that model among those it is tested on."""
+    return any(FEATURE_MODEL in parameters.get(term, {}).get("subjects", []) for term in ("first", "second"))
+
+
+def models_of(panel: Panel, parameters: Mapping) -> list[Model]:
+    """The models that a claim may speak of: on all test texts where its measure is of them, else on explained ones."""
+    held_out = str(parameters.get("measure", "")).endswith("/heldout")
+    return panel.models(features=about_features(parameters), held_out=held_out)
+
+
 def over_models(panel: Panel, parameters: Mapping, evaluate: Callable, models: list[Model] | None = None) -> Found:
-    """Call `evaluate(model)` -> {label: Evidence} for every model that meets the claim's conditions."""
+    """Call `evaluate(model)` -> {label: Evidence} for every model that meets the claim's conditions.
+
+    models: default, those that the claim's first term names.
+    """
     found: dict[str, Evidence] = {}
     reasons: list[str] = []
-    for model in panel.models() if models is None else models:
+    if models is None:
+        models = [model for model in models_of(panel, parameters) if fits(model, parameters.get("first", {}))]
+    if not models and about_features(parameters):
+        reasons.append(NO_FEATURES)
+    for model in models:
         try:
             check_conditions(panel, model, parameters.get("where", {}))
             for label, evidence in evaluate(model).items():
@@ -221,8 +250,10 @@ def test_level(panel: Panel, draws: Draws, parameters: Mapping) -> Found:
         threshold = parameters["threshold"]
         return {label: mean_evidence(draws, model, cells - threshold, measure) for label, cells in groups.items()}
 
-    models = panel.models() + (panel.models(epochs=True) if parameters.get("epochs") else [])
-    return over_models(panel, parameters, evaluate, models)
+    models = [model for model in models_of(panel, parameters) if fits(model, parameters["first"])]
+    return over_models(
+        panel, parameters, evaluate, models + (panel.models(epochs=True) if parameters.get("epochs") else [])
+    )
 
 
 @claim_test("models", ("first", "second", "measure"))
@@ -232,18 +263,11 @@ def test_models(panel: Panel, draws: Draws, parameters: Mapping) -> Found:
     The terms name `subjects` and `tunings`, or `not_subjects`, beside their explainers. A scope is a pair of models.
     Seeds belong to one model, so that only items are resampled.
     """
-
-    def fits(model: Model, term: Mapping) -> bool:
-        return (
-            model.subject in term.get("subjects", [model.subject])
-            and model.subject not in term.get("not_subjects", [])
-            and model.tuning in term.get("tunings", [model.tuning])
-        )
-
+    models = models_of(panel, parameters)
     found: dict[str, Evidence] = {}
     reasons: list[str] = []
-    for first in (model for model in panel.models() if fits(model, parameters["first"])):
-        for second in (m for m in panel.models() if m.corpus == first.corpus and fits(m, parameters["second"])):
+    for first in (model for model in models if fits(model, parameters["first"])):
+        for second in (m for m in models if m.corpus == first.corpus and fits(m, parameters["second"])):
             try:
                 check_conditions(panel, second, parameters.get("where", {}))
                 measure = first_measure(panel, first, parameters, ("first",))
@@ -255,8 +279,10 @@ def test_models(panel: Panel, draws: Draws, parameters: Mapping) -> Found:
                 found[name] = mean_evidence(draws, first, (values[0] - values[1])[:, None], measure)
             except NotTestable as reason:
                 reasons.append(str(reason))
+    if about_features(parameters) and not any(model.subject == FEATURE_MODEL for model in models):
+        return found, [NO_FEATURES]
     wanted = " or ".join(parameters["first"].get("subjects", ["a subject of the first kind"]))
-    return found, reasons or [f"No corpus has both {wanted} and a model to compare it with."]
+    return found, reasons or ([] if found else [f"No corpus has both {wanted} and a model to compare it with."])
 
 
 @claim_test("trend", ("first", "measure"), ("each",))

@@ -14,11 +14,9 @@ from rationales.subjects.engine import OPERATORS, Engine, Request
 from rationales.tables import PREDICTION_ONLY, write_table
 
 
-def predict(engine: Engine, corpus: Corpus, examples: list[Example]) -> pd.DataFrame:
-    """The prediction for the intact text of each example, and for the text without any word.
-
-    Columns: example_id, label, predicted, correct, p_<label> of each label, p_full (of the predicted label),
-    p_empty_<operator> (of the same label when every word is removed), entropy over the labels in nats.
+def predict_intact(engine: Engine, corpus: Corpus, examples: list[Example]) -> pd.DataFrame:
+    """The prediction for the intact text of each example: example_id, label, predicted, correct, p_<label> of each
+    label, p_full (of the predicted label).
     """
     full = engine.full(examples)
     targets = full.argmax(1)
@@ -33,6 +31,17 @@ def predict(engine: Engine, corpus: Corpus, examples: list[Example]) -> pd.DataF
     for number, label in enumerate(corpus.labels):
         table[f"p_{label}"] = np.exp(full[:, number].astype(float))
     table["p_full"] = np.exp(full[np.arange(len(full)), targets].astype(float))
+    return table
+
+
+def predict(engine: Engine, corpus: Corpus, examples: list[Example]) -> pd.DataFrame:
+    """The prediction for the intact text of each example, and for the text without any word.
+
+    Columns: those of `predict_intact`, p_empty_<operator> (of the predicted label when every word is removed), entropy
+    over the labels in nats.
+    """
+    table, full = predict_intact(engine, corpus, examples), engine.full(examples)
+    targets = full.argmax(1)
     offered = set.intersection(set(OPERATORS), *(engine.operators(example) for example in examples))
     for name in OPERATORS:
         if name not in offered:  # a state-space model has no attention to hide words from

@@ -4,25 +4,25 @@ import pandas as pd
 
 from rationales.ledger.evaluate import evaluate_claims, panel_of
 from rationales.ledger.load import TABLES, load_ledger
-from rationales.study import HUMAN, Study
+from rationales.study import FEATURE_MODEL, Study
 from rationales.tables import read_table, write_table
 
 
 def read_tables(study: Study) -> dict[str, pd.DataFrame]:
     """The tables that claims need, as far as the run has them.
 
-    Kept are the rows of the study's runs, and of subjects that the study file does not list, such as the feature model.
+    Kept are the rows of the study's runs, and of the models on textual features where the study file asks for them.
     """
 
-    def unlisted(subject: str) -> bool:
-        return subject not in study.subjects and subject != HUMAN
+    def on_features(subject: str) -> bool:
+        return subject == FEATURE_MODEL and bool(study.features["corpora"])
 
     tables = {}
     for name in TABLES:
         if not any((study.folder / name).rglob("*.parquet")):
             continue
         rows = read_table(study.folder, name)
-        tables[name] = study.keep_models(rows, unlisted) if "subject" in rows else rows
+        tables[name] = study.keep_models(rows, on_features) if "subject" in rows else rows
     return tables
 
 
