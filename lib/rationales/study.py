@@ -53,6 +53,7 @@ DEFAULTS: dict[str, dict] = {
     "faithfulness": {
         "operators": ["delete", "mask"], "fractions": [0.01, 0.05, 0.1, 0.2, 0.5], "tie_orders": 4, "full_curve": 24,
         "full_curve_operators": ["delete"],
+        "ordered_explainers": [], "ordered_operators": ["delete"], "ordered_draws": 8, "ordered_group": 1,
     },
     "statistics": {"resamples": 2000, "level": 0.95, "margin_plausibility": 0.05, "margin_faithfulness": 0.05},
 }  # fmt: skip
@@ -292,14 +293,19 @@ def load_study(path: str | Path) -> Study:
 def check_methods(study: Study) -> None:
     """StudyError for an unknown explainer, option of an explainer or removal operator; `make study` asks at its start."""
     from rationales.explainers.registry import check_explainer
+    from rationales.stages.order_sets import check_ordered
     from rationales.subjects.engine import OPERATORS
 
     given = [study.features["explainer"]] if study.features["explainer"] else []
     for entries in [*study.explainers.values(), study.epochs["explainers"], given]:
         for name, options in entries:
             check_explainer(name, options)
-    for operator in [*study.faithfulness["operators"], *study.faithfulness["full_curve_operators"]]:
+    settings = study.faithfulness
+    for operator in [*settings["operators"], *settings["full_curve_operators"]]:
         require_known(operator, OPERATORS, "removal operator")
+    for operator in settings["ordered_operators"]:
+        require_known(operator, settings["operators"], "operator of `faithfulness: operators` for ordered words")
+    check_ordered(study)
 
 
 def check_subject(name: str, spec: dict) -> dict:
