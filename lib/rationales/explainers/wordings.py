@@ -132,9 +132,9 @@ PHRASES: dict[str, tuple[Phrases, ...]] = {
             then_answer="Poi rispondi su una nuova riga:",
         ),
         Phrases(
-            scores_anchored="Valuta ogni parola {item} con un numero tra -1 e 1: con quanta forza fa pensare che {claim}?",
+            scores_anchored="Valuta ogni parola {item} con un numero tra -1 e 1: con quanta forza fa capire che {claim}?",
             scores_open="Assegna a ogni parola {item} un numero da -1 ({low}) a 1 ({high}).",
-            scores_open_many="Valuta ogni parola {item} con un numero tra -1 e 1: con quanta forza parla per la tua risposta?",
+            scores_open_many="Valuta ogni parola {item} con un numero tra -1 e 1: con quanta forza parla a favore della tua risposta?",
             topk_anchored="Indica le {k} parole {item} che dicono più chiaramente che {claim}; comincia dalla più chiara.",
             topk_open="Indica le {k} parole {item} da cui la tua risposta dipende di più; comincia dalla più importante.",
             list_anchored="Elenca le parole {item} che dicono che {claim}.",

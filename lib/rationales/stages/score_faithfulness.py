@@ -36,16 +36,22 @@ class Plan:
     only: np.ndarray
 
 
+def erased_sizes(row, example: Example) -> dict[str, int]:
+    """The named sizes at which an explanation's words are removed; for replicates the first alone, the human length."""
+    sizes = sizes_of(row, example)
+    return dict(list(sizes.items())[:1]) if is_replicate(row.variant) else sizes
+
+
 def plan_explanation(study: Study, row, example: Example, operator: str) -> Plan:
     """The erasure masks of one explanation: the full curve where the study asks for it, else a grid of sizes.
 
-    Replicates show the spread of what they replicate at the sizes that are compared; their curves are not drawn.
+    Replicates show the spread of what they replicate at the size that is compared; their curves are not drawn.
     """
     settings = study.faithfulness
     scores = scores_of(row, len(example.words))
     once_more = is_replicate(row.variant)
     longest = settings["full_curve"] if operator in settings["full_curve_operators"] and not once_more else 0
-    sizes = sizes_of(row, example).values()
+    sizes = erased_sizes(row, example).values()
     ks = curve_ks(len(example.words), [] if once_more else settings["fractions"], longest, extra=sizes)
     generator = generator_for("ties", study.seed, row.example_id, row.explainer, row.variant)
     without, only = plan_masks(orders(scores, settings["tie_orders"], generator), ks)
@@ -124,7 +130,7 @@ def score_chunk(
     for example, target in chunk:
         for plan in plans[example.example_id]:
             curves = curves_of(plan, next(answers), int(target), with_single=True)
-            named = sizes_of(plan.row, example)
+            named = erased_sizes(plan.row, example)
             identity = {name: getattr(plan.row, name) for name in names}
             whole = not is_replicate(plan.row.variant)
             fractions = study.faithfulness["fractions"] if whole else ()
