@@ -177,6 +177,21 @@ def test_shared_label_tokens_are_read_but_belong_to_no_word():
     assert len(explanation.scores) == encoded.n_words and explanation.details["relevance_of_answer"] != 0
 
 
+@pytest.mark.parametrize("contrastive", [False, True])
+@pytest.mark.parametrize("rule", RULES)
+def test_words_score_the_same_behind_a_lent_prompt(rule, contrastive):
+    for build in (random_causal, random_encoder):
+        bench = bench_of(build())
+        whole, lent = (explain(rule, bench, contrastive=contrastive, prompt=prompt) for prompt in (True, False))
+        for one, other in zip(whole, lent, strict=True):
+            np.testing.assert_allclose(other.scores, one.scores, atol=1e-5 * np.abs(one.scores).max())
+            assert other.details["score"] == pytest.approx(one.details["score"], abs=1e-5)
+            assert ("relevance_sum" in other.details) == (build is random_encoder)
+            assert "relevance_sum" in one.details and other.tokens <= one.tokens
+    encoded = random_causal().encode(sentiment().examples[0])
+    assert ask(bench_of(random_causal()), prompt=False)[0].start == encoded.prefix > 0
+
+
 def test_batches_do_not_change_explanations():
     bench = bench_of(random_causal(), n_examples=4)
     one_by_one = Workbench(Engine(random_causal(), token_budget=1), bench.examples, bench.targets)

@@ -22,6 +22,7 @@ from rationales.relevance.chefer import MAPS, roll_out, weigh_maps
 from rationales.relevance.families import find_family
 from rationales.relevance.patching import relevance_rules
 from rationales.relevance.rules import RULES
+from rationales.subjects.answering import lend
 from rationales.subjects.base import Subject, run_in_batches
 from rationales.subjects.differentiation import BACKWARD_COST, HALF, in_single_precision
 from rationales.subjects.encoding import Encoded
@@ -33,17 +34,20 @@ class Question:
 
     token_ids: (tokens,) of the text as read, and of the label tokens in front of the deciding one.
     target, other: index of the explained logit, and of the one that is taken away from it when contrastive.
+    start: number of tokens in front that are read once for all texts and get no relevance.
     """
 
     encoded: Encoded
     token_ids: np.ndarray
     target: int
     other: int
+    start: int = 0
 
 
 @dataclass(frozen=True)
 class TokenScores:
-    """scores: one per token of the question. score: the explained logit. in_float32: half precision gave no numbers."""
+    """scores: one per token of the question from its start on. score: the explained logit. in_float32: half precision
+    gave no numbers."""
 
     scores: np.ndarray
     score: float
@@ -56,37 +60,69 @@ def deciding_token(label_ids: tuple[tuple[int, ...], ...], target: int, other: i
     return next(place for place, (ours, theirs) in enumerate(pairs) if ours != theirs)
 
 
-def ask(bench: Workbench) -> list[Question]:
-    """One question per example of the workbench."""
-    questions = []
-    for example, target, scores in zip(bench.examples, bench.targets, bench.engine.full(bench.examples), strict=True):
+def best_others(bench: Workbench) -> list[int]:
+    """The most likely label of each example besides the target; with two labels nobody has to be asked."""
+    if len(bench.engine.subject.labels) == 2:
+        return [1 - int(target) for target in bench.targets]
+    return [point.other for point in bench.engine.points(bench.examples, bench.targets)]
+
+
+def ask(bench: Workbench, prompt: bool = True) -> list[Question]:
+    """One question per example of the workbench. prompt: whether the tokens in front of the text are included."""
+    questions, subject = [], bench.engine.subject
+    for example, target, other in zip(bench.examples, bench.targets, best_others(bench), strict=True):
         encoded = bench.engine.encode(example)
-        other = max((label for label in range(len(scores)) if label != target), key=lambda label: scores[label])
-        if bench.engine.subject.kind == "encoder":
-            order = bench.engine.subject.label_order
+        if subject.kind == "encoder":
+            order = subject.label_order
             questions.append(Question(encoded, encoded.token_ids, order[target], order[other]))
         else:
             place = deciding_token(encoded.label_ids, target, other)
             ours, theirs = encoded.label_ids[target], encoded.label_ids[other]
             ids = np.concatenate([encoded.token_ids, np.array(ours[:place], dtype=encoded.token_ids.dtype)])
-            questions.append(Question(encoded, ids, ours[place], theirs[place]))
+            start = 0 if prompt else subject.shared_tokens(encoded)
+            questions.append(Question(encoded, ids, ours[place], theirs[place], start))
     return questions
 
 
 def embed_batch(subject: Subject, questions: Sequence[Question]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Input embeddings (batch, tokens, width), padded on the right, and what else the model reads with them."""
-    lengths = [len(question.token_ids) for question in questions]
+    """Input embeddings (batch, tokens, width), padded on the right, and what else the model reads with them.
+
+    Questions of one batch start at the same place, behind the same tokens.
+    """
+    start = questions[0].start
+    lengths = [len(question.token_ids) - start for question in questions]
     ids = np.full((len(questions), max(lengths)), subject.tokenizer.pad_token_id)
     mask, types = np.zeros_like(ids), np.zeros_like(ids)
     for row, question in enumerate(questions):
-        ids[row, : lengths[row]] = question.token_ids
+        ids[row, : lengths[row]] = question.token_ids[start:]
         mask[row, : lengths[row]] = 1
         if question.encoded.token_types is not None:
             types[row, : lengths[row]] = question.encoded.token_types
+    if start:
+        return subject.embed(ids).requires_grad_(), behind_prompt(subject, questions[0], ids.shape[1])
     inputs = {"attention_mask": torch.as_tensor(mask, device=subject.device)}
+    if subject.kind == "causal":
+        inputs["use_cache"] = False
     if questions[0].encoded.token_types is not None:
         inputs["token_type_ids"] = torch.as_tensor(types, device=subject.device)
     return subject.embed(ids).requires_grad_(), inputs
+
+
+def behind_prompt(subject: Subject, question: Question, width: int) -> dict:
+    """What a causal model reads with `width` tokens behind the lent tokens in front of a text.
+
+    Keys and values of the prompt are constants, which is exact for the tokens behind it: what stands in front cannot
+    depend on them, so that no relevance of the prompt ever reaches them. Padding on the right is seen by nobody.
+    """
+    prefix = subject.read_prefix(tuple(question.token_ids[: question.start].tolist()))
+    seen = torch.ones(width, question.start + width, dtype=torch.bool, device=subject.device).tril(question.start)
+    mask = torch.zeros(seen.shape, dtype=subject.model.dtype, device=subject.device)
+    return {
+        "past_key_values": lend(prefix),
+        "use_cache": True,
+        "position_ids": torch.arange(question.start, question.start + width, device=subject.device)[None],
+        "attention_mask": mask.masked_fill(~seen, torch.finfo(mask.dtype).min)[None, None],
+    }
 
 
 def read_logits(
@@ -102,9 +138,9 @@ def read_logits(
     rows = torch.arange(len(questions), device=device)
     if subject.kind == "causal":
         # Logits only at the positions where some row ends: the vocabulary is the widest layer of a small model.
-        last = torch.as_tensor([len(question.token_ids) - 1 for question in questions], device=device)
+        last = torch.as_tensor([len(q.token_ids) - q.start - 1 for q in questions], device=device)
         kept, columns = torch.unique(last, return_inverse=True)
-        output = subject.model(inputs_embeds=embeddings, use_cache=False, logits_to_keep=kept, **inputs, **options)
+        output = subject.model(inputs_embeds=embeddings, logits_to_keep=kept, **inputs, **options)
         logits = output.logits[rows, columns]
     else:
         output = subject.model(inputs_embeds=embeddings, **inputs, **options)
@@ -125,7 +161,7 @@ def propagate(subject: Subject, rule: str, contrastive: bool, questions: Sequenc
         (gradients,) = torch.autograd.grad(scores.sum(), embeddings)
     relevance = (gradients.float() * embeddings.detach().float()).sum(-1).cpu().numpy()
     return [
-        TokenScores(row[: len(question.token_ids)], float(score))
+        TokenScores(row[: len(question.token_ids) - question.start], float(score))
         for row, score, question in zip(relevance, scores.detach().cpu(), questions, strict=True)
     ]
 
@@ -146,7 +182,12 @@ def answer_in_batches(
     def keep(batch: list[int]) -> None:
         found.update(zip(batch, compute([questions[index] for index in batch]), strict=True))
 
-    run_in_batches([len(question.token_ids) for question in questions], token_budget, keep)
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, question in enumerate(questions):
+        groups.setdefault(tuple(question.token_ids[: question.start].tolist()), []).append(index)
+    for group in groups.values():
+        lengths = [len(questions[index].token_ids) - questions[index].start for index in group]
+        run_in_batches(lengths, token_budget, lambda batch, group=group: keep([group[place] for place in batch]))
     broken = [index for index, result in found.items() if not np.isfinite(result.scores).all()]
     if broken and subject.model.dtype in HALF:
         with in_single_precision(subject):
@@ -155,44 +196,58 @@ def answer_in_batches(
     return [found[index] for index in range(len(questions))]
 
 
-def token_relevance(bench: Workbench, rule: str, contrastive: bool) -> list[tuple[Question, TokenScores]]:
+def token_relevance(
+    bench: Workbench, rule: str, contrastive: bool, prompt: bool = True
+) -> list[tuple[Question, TokenScores]]:
     """Each question with the relevance of its tokens; the one place where explainers meet the model."""
-    subject, questions = bench.engine.subject, ask(bench)
+    subject, questions = bench.engine.subject, ask(bench, prompt)
     compute = partial(propagate, subject, rule, contrastive)
     budget = max(1, bench.engine.token_budget // BACKWARD_COST)
     return list(zip(questions, answer_in_batches(subject, questions, budget, compute), strict=True))
 
 
-def explain_by_rule(bench: Workbench, rule: str, contrastive: bool, aggregation: str) -> list[Explanation]:
-    """Explanations with the explained logit and the sum of all relevance in the details."""
+def explain_by_rule(
+    bench: Workbench, rule: str, contrastive: bool, aggregation: str, prompt: bool
+) -> list[Explanation]:
+    """Explanations with the explained logit in the details and, with the prompt, the sum of all relevance."""
     explanations = []
-    for example, (question, found) in zip(bench.examples, token_relevance(bench, rule, contrastive), strict=True):
-        read = len(question.encoded.token_ids)
-        details = {"score": found.score, "relevance_sum": float(found.scores.sum()), "in_float32": found.in_float32}
-        if len(found.scores) > read:
-            details["relevance_of_answer"] = float(found.scores[read:].sum())
-        explanations.append(token_explanation(bench, example, found.scores[:read], aggregation, **details))
+    for example, (question, found) in zip(
+        bench.examples, token_relevance(bench, rule, contrastive, prompt), strict=True
+    ):
+        start, read = question.start, len(question.encoded.token_ids)
+        details = {"score": found.score, "in_float32": found.in_float32}
+        if not start:
+            details["relevance_sum"] = float(found.scores.sum())
+        if len(found.scores) > read - start:
+            details["relevance_of_answer"] = float(found.scores[read - start :].sum())
+        scores = np.pad(found.scores[: read - start], (start, 0), constant_values=np.nan)
+        explanations.append(token_explanation(bench, example, scores, aggregation, tokens=read - start, **details))
     return explanations
 
 
 @explainer("attnlrp", "propagation")
-def explain_by_attnlrp(bench: Workbench, contrastive: bool = False, aggregation: str = "sum") -> list[Explanation]:
+def explain_by_attnlrp(
+    bench: Workbench, contrastive: bool = False, aggregation: str = "sum", prompt: bool = True
+) -> list[Explanation]:
     """AttnLRP (Achtibat et al. 2024): relevance of each token for the logit of the predicted label.
 
     Signed. The softmax keeps a share of the relevance, so that the scores need not add up to the logit; both are in
-    the details. Raises StudyError for a model whose rules are not known.
+    the details. prompt: without it, the tokens in front of the text are read once for all texts; words score the same,
+    sooner, but the sum and the share outside of the text are not known. Raises StudyError for a model whose rules are not known.
     """
-    return explain_by_rule(bench, "attnlrp", contrastive, aggregation)
+    return explain_by_rule(bench, "attnlrp", contrastive, aggregation, prompt)
 
 
 @explainer("cp_lrp", "propagation")
-def explain_by_cp_lrp(bench: Workbench, contrastive: bool = False, aggregation: str = "sum") -> list[Explanation]:
+def explain_by_cp_lrp(
+    bench: Workbench, contrastive: bool = False, aggregation: str = "sum", prompt: bool = True
+) -> list[Explanation]:
     """CP-LRP (Ali et al. 2022) in the form of Brandl and Eberle: attention weights are constants.
 
     Signed. Scores of all tokens add up to the logit, less what biases and position embeddings keep; both are in the
-    details. Raises StudyError for a model whose rules are not known.
+    details. prompt: see `explain_by_attnlrp`. Raises StudyError for a model whose rules are not known.
     """
-    return explain_by_rule(bench, "cp_lrp", contrastive, aggregation)
+    return explain_by_rule(bench, "cp_lrp", contrastive, aggregation, prompt)
 
 
 def attribute_attention(
