@@ -50,6 +50,7 @@ from rationales.stages.seed_intervals import (
     summarise_ratio,
 )
 from rationales.stages.seed_tunings import difference_of_families
+from rationales.statistics import components
 from rationales.statistics.comparisons import mcnemar_test
 from rationales.statistics.equivalence import tost_accuracies
 from seed_fixtures import explanation_rows, fill_study, make_family, make_study
@@ -467,7 +468,7 @@ def test_missing_levels_are_named_and_paraphrases_are_a_factor():
     worded = replicated_values(np.random.default_rng(17), n_items=12, n_seeds=4, n_repeats=2, paraphrases=(0, 1, 2))
     table = seed_components.split_values(worded, intervals=False).set_index("component")
     assert list(table.index) == [
-        "item", "seed", "prompt paraphrase", "item x seed", "item x paraphrase", "sampled repeat",
+        "item", "seed", "prompt paraphrase", "item x seed", "item x paraphrase", "item x seed x paraphrase", "sampled repeat",
     ]  # fmt: skip
     one_sample = seed_components.keep_exchangeable(worded[worded["repeat"] < 2].replace({"repeat": {1: 0}}))
     assert (one_sample["repeat"] == 0).all()
@@ -479,8 +480,36 @@ def test_wording_that_changes_single_items_is_not_taken_for_sampling():
     for component, true in [("item x seed", 0.36), ("item x paraphrase", 0.25), ("sampled repeat", 0.16)]:
         assert table.loc[component, "low"] < true < table.loc[component, "high"]
     many = replicated_values(np.random.default_rng(27), n_items=250, n_seeds=2, n_repeats=2, paraphrases=(0, 1))
-    table = seed_components.split_values(many, intervals=False).set_index("component")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(components, "LARGEST_BLOCK", 1)  # as if there were many seeds
+        table = seed_components.split_values(many, intervals=False).set_index("component")
     assert "item x paraphrase" not in table.index and "too many" in table.loc["sampled repeat", "note"]
+
+
+def test_noise_that_one_draw_brings_into_all_seeds_is_told_apart_from_seeds():
+    generator = np.random.default_rng(28)
+    rows = []
+    for i in range(40):
+        item, shared = generator.normal(), 0.5 * generator.normal(size=2)
+        for s in range(5):
+            cell = item + 0.6 * generator.normal()
+            rows += [{"example_id": f"i{i}", "seed": s, "paraphrase": 0, "repeat": 0, "draw": d,
+                      "value": cell + shared[d] + 0.3 * generator.normal()} for d in range(2)]  # fmt: skip
+    table = seed_components.split_values(pd.DataFrame(rows)).set_index("component")
+    for component, true in [("item x seed", 0.36), ("item x draw", 0.25), ("explainer noise", 0.09)]:
+        assert table.loc[component, "low"] < true < table.loc[component, "high"]
+
+
+def test_word_scores_under_wordings_that_all_seeds_share():
+    """Moments over many simulated items against the variances that they were drawn with."""
+    generator, parts = np.random.default_rng(29), []
+    for _ in range(400):
+        word, seed = generator.normal(size=12), 0.5 * generator.normal(size=(4, 1, 1))
+        by_seed, wording = 0.4 * generator.normal(size=(4, 1, 12)), 0.7 * generator.normal(size=(1, 3, 12))
+        shift, rest = 0.3 * generator.normal(size=(1, 3, 1)), 0.2 * generator.normal(size=(4, 3, 12))
+        parts.append(seed_components.split_word_scores(word + seed + by_seed + wording + shift + rest))
+    mean, error = np.mean(parts, axis=0), np.std(parts, axis=0) / 20
+    assert (np.abs(mean - [1, 0.25, 0.16, 0.49 + 0.09 + 0.04]) < 4 * error).all()
 
 
 def test_word_shares_with_draws_of_an_explainer():

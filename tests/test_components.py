@@ -157,3 +157,57 @@ def test_undefined_values_are_counted_and_bad_input_refused():
     ):
         with pytest.raises(StudyError):
             call()
+
+
+def nested_case(generator, n_items=20, keep=0.9):
+    """Values with item x seed and item x wording effects, some rows missing."""
+    item, seed, wording, _ = (x.ravel() for x in np.indices((n_items, 3, 2, 2)))
+    values = generator.standard_normal(n_items)[item] + 0.3 * generator.standard_normal(3)[seed]
+    values = values + 0.7 * generator.standard_normal((n_items, 3))[item, seed]
+    values = (
+        values
+        + 0.5 * generator.standard_normal((n_items, 2))[item, wording]
+        + 0.4 * generator.standard_normal(item.size)
+    )
+    kept = generator.random(item.size) < keep
+    names = {"item": item, "seed": seed, "item x seed": item * 3 + seed, "item x wording": item * 2 + wording}
+    return values[kept], {name: codes[kept] for name, codes in names.items()}
+
+
+def test_likelihood_in_blocks_is_that_of_the_whole_covariance_matrix():
+    values, factors = nested_case(np.random.default_rng(30), n_items=8)
+    coded = [np.unique(labels, return_inverse=True)[1] for labels in factors.values()]
+    problem = components_module._Likelihood(values, [(codes, codes.max() + 1) for codes in coded])
+    assert problem.blocks[0] == 0 and sorted(problem.blocks) == [0, 2, 3]
+    design, found = np.ones((len(values), 1)), []
+    for logs in np.log([[1, 0.1, 0.5, 0.2, 0.2], [0.3, 2, 0.05, 1, 0.7], [3, 0.5, 1, 0.01, 0.1]]):
+        variances = np.exp(logs)
+        covariance = variances[-1] * np.eye(len(values))
+        for codes, variance in zip(coded, variances[:-1], strict=True):
+            covariance += variance * (codes[:, None] == codes)
+        inverse = np.linalg.inv(covariance)
+        information = design.T @ inverse @ design
+        rest = values - design @ np.linalg.solve(information, design.T @ inverse @ values)
+        brute = np.linalg.slogdet(covariance)[1] + np.linalg.slogdet(information)[1] + rest @ inverse @ rest
+        found.append((problem.deviance(logs), brute))
+    differences = np.array([one - other for one, other in found])
+    assert differences == pytest.approx(np.full(3, differences[0]), abs=1e-8)
+
+
+def test_blocks_and_elimination_of_one_factor_agree(monkeypatch):
+    values, factors = nested_case(np.random.default_rng(31))
+    blocks = variance_components(values, factors)
+    monkeypatch.setattr(components_module, "LARGEST_BLOCK", 1)
+    dense = variance_components(values, factors)
+    pd.testing.assert_frame_equal(blocks, dense, rtol=2e-2, atol=1e-3)
+    assert blocks["variance"].to_numpy() == pytest.approx(dense["variance"].to_numpy(), rel=1e-3, abs=1e-6)
+
+
+def test_no_bound_sticks_to_the_estimate():
+    """A search that began beside a variance of 0 once stayed there, and the interval ended at the estimate."""
+    for seed in range(6):
+        values, factors = nested_case(np.random.default_rng(40 + seed), n_items=15)
+        table = variance_components(values, factors)
+        assert (table["high"] > 1.05 * table["variance"]).all()
+        away = table["low"] > 0
+        assert (table["low"] < 0.95 * table["variance"])[away].all()

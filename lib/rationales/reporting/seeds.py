@@ -8,12 +8,13 @@ from rationales.figures.tables import format_interval, format_number
 from rationales.reporting.scores import display_name
 from rationales.reporting.sentences import NOT_RIVALS, label_of
 from rationales.stages.analyse_seeds import SeedAnalysis
-from rationales.stages.seed_components import REPLICATES, WORDING_BY_ITEM
+from rationales.stages.seed_components import DRAW_BY_ITEM, REPLICATES, WORDING_BY_CELL, WORDING_BY_ITEM
 from rationales.stages.seed_data import FIXED, PREDICTED
 
 MODEL = ("corpus", "subject", "tuning")
 HUMANS = "human"
-WITHIN_SEEDS = (*REPLICATES.values(), WORDING_BY_ITEM, "sampled repeat and explainer noise", "replicate")
+WITHIN_SEEDS = (*REPLICATES.values(), WORDING_BY_ITEM, WORDING_BY_CELL, DRAW_BY_ITEM, "sampled repeat and explainer noise",
+                "replicate")  # fmt: skip
 FEW_SUBSETS = 20  # below this no selection can stand above 95 % of the random ones
 LABELS = {
     "half_correlation": "Half against half",

@@ -11,12 +11,13 @@ from rationales.stages.score_plausibility import scores_of
 from rationales.stages.seed_data import SeedFamily, rows_of_model, scale_rows
 from rationales.stages.seed_intervals import jackknife_over_seeds, ratio_of
 from rationales.statistics.bootstrap import statistic_interval
-from rationales.statistics.components import MOST_DENSE_LEVELS, variance_components
+from rationales.statistics.components import has_too_many_levels, variance_components
 
 MEASURES = (("f1", "human", "none"), ("comprehensiveness", "human", "delete"))  # metric, k, operator
 REPLICATES = {"repeat": "sampled repeat", "draw": "explainer noise", "paraphrase": "prompt paraphrase"}
 SEED_BY_ITEM = "item x seed"
-WORDING_BY_ITEM = "item x paraphrase"
+WORDING_BY_ITEM, WORDING_BY_CELL = "item x paraphrase", "item x seed x paraphrase"
+DRAW_BY_ITEM = "item x draw"  # noise that the same random draw brings into every seed
 ABSENT = {
     "repeat": "no sampled repeats",
     "paraphrase": "no paraphrases of the prompt",
@@ -45,30 +46,37 @@ def split_values(rows: pd.DataFrame, intervals: bool = True) -> pd.DataFrame:
     """Return the variance components of one metric's values under one explainer, by a mixed model (REML).
 
     rows: example_id, seed, value and the columns of `add_variant_parts`. Components: item, seed, prompt paraphrase,
-    item x seed where cells are repeated, item x paraphrase where paraphrases are repeated within them, and a last one
-    that is named for what varies within a cell: sampled repeat, explainer noise, item x paraphrase without either, or
-    item x seed itself where each cell has one row. Columns: component, levels, variance, low, high (profile likelihood),
+    item x seed where cells are repeated, and what may hide in them: item x paraphrase and item x seed x paraphrase where
+    paraphrases are sampled again, item x draw where draws (which are the same for every seed) differ. The last one is
+    named for what varies within a cell: sampled repeat, explainer noise, item x paraphrase without either, or item x
+    seed itself where each cell has one row. Columns: component, levels, variance, low, high (profile likelihood),
     share, note; see `statistics.components`.
     """
     rows = keep_exchangeable(rows)
-    items = rows["example_id"].astype(str)
-    factors = {"item": items.to_numpy(), "seed": rows["seed"].to_numpy()}
-    several_wordings = rows["paraphrase"].nunique() > 1
-    if several_wordings:
+    items, seeds = rows["example_id"].astype(str), rows["seed"].astype(str)
+    several = {level: rows[level].nunique() > 1 for level in REPLICATES}
+    factors = {"item": items.to_numpy(), "seed": seeds.to_numpy()}
+    if several["paraphrase"]:
         factors[REPLICATES["paraphrase"]] = rows["paraphrase"].to_numpy()
-    cell = items + "\0" + rows["seed"].astype(str)
+    cell = items + "\0" + seeds
     last, joined = SEED_BY_ITEM, ""
     if cell.duplicated().any():
         factors[SEED_BY_ITEM] = cell.to_numpy()
-        within = [REPLICATES[level] for level in ("repeat", "draw") if rows[level].nunique() > 1]
+        within = [REPLICATES[level] for level in ("repeat", "draw") if several[level]]
         last = " and ".join(within) or WORDING_BY_ITEM
-        if within and several_wordings:
-            by_wording = (items + "\0" + rows["paraphrase"].astype(str)).to_numpy()
-            sizes = [len(np.unique(labels)) for labels in (*factors.values(), by_wording)]
-            if sum(sizes) - max(sizes) <= MOST_DENSE_LEVELS:
-                factors[WORDING_BY_ITEM] = by_wording
+        wording = "\0" + rows["paraphrase"].astype(str)
+        hidden = (
+            {WORDING_BY_ITEM: items + wording, WORDING_BY_CELL: cell + wording}
+            if several["paraphrase"] and within
+            else {}
+        )
+        if several["draw"]:
+            hidden[DRAW_BY_ITEM] = items + "\0" + rows["draw"].astype(str)
+        for name, labels in hidden.items():
+            if has_too_many_levels({**factors, name: labels.to_numpy()}):
+                joined += f" There are too many items to split off {name}, which is part of this row."
             else:
-                joined = f" The items are too many to split off {WORDING_BY_ITEM}, which is part of this row."
+                factors[name] = labels.to_numpy()
     table = variance_components(rows["value"].to_numpy(dtype=float), factors, intervals=intervals)
     table = table.rename(columns={"factor": "component"}).replace({"component": {"residual": last}})
     table.loc[table["component"] == last, "note"] += " " + name_missing(rows) + joined
@@ -100,11 +108,13 @@ def tabulate_components(
 def split_word_scores(scores: np.ndarray) -> np.ndarray:
     """Return what word, seed, word x seed and replicate add to the variance of the word scores of one item, (4,).
 
-    scores: (n_seeds, n_replicates, n_words). Analysis of variance of a balanced table with words and seeds crossed and
-    replicates (repeats, draws or paraphrases) within seeds:
+    scores: (n_seeds, n_replicates, n_words). Analysis of variance of a balanced table with words, seeds and replicates
+    crossed:
 
-        score = mean + word + seed + word x seed + replicate within the seed (its shift and its errors per word)
+        score = mean + word + seed + word x seed + replicate (its shift, and how it and the words, the seeds or both go
+        together)
 
+    It holds for replicates that are the same for every seed (paraphrases, draws) and for those that are not (samples).
     Unbiased moment estimates, which may fall below 0 and are not cut, as that would bias their means. With one
     replicate "word x seed" holds its errors and "replicate" is NaN; "word" is then `signal_corrected` of
     `metrics.stability`. NaN below two seeds or two words.
@@ -115,16 +125,29 @@ def split_word_scores(scores: np.ndarray) -> np.ndarray:
     n_seeds, n_replicates, n_words = scores.shape
     if n_seeds < 2 or n_words < 2:
         return np.full(4, np.nan)
-    cells = scores.mean(axis=1)
-    error = replicate_shift = 0.0
-    if n_replicates > 1:
-        error = float(np.mean([_interaction(table) for table in scores]))
-        replicate_shift = float(scores.mean(axis=2).var(axis=1, ddof=1).mean()) - error / n_words
-    interaction = _interaction(cells)
-    word = cells.mean(axis=0).var(ddof=1) - interaction / n_seeds
-    seed = cells.mean(axis=1).var(ddof=1) - interaction / n_words - replicate_shift / n_replicates
-    replicate = error + replicate_shift if n_replicates > 1 else np.nan
-    return np.array([word, seed, interaction - error / n_replicates, replicate])
+    by_seed = scores.mean(axis=1)  # (seeds, words)
+    seed_and_word = _interaction(by_seed)
+    word = by_seed.mean(axis=0).var(ddof=1) - seed_and_word / n_seeds
+    seed = by_seed.mean(axis=1).var(ddof=1) - seed_and_word / n_words
+    if n_replicates == 1:
+        return np.array([word, seed, seed_and_word, np.nan])
+    by_replicate, shifts = scores.mean(axis=0), scores.mean(axis=2)  # (replicates, words), (seeds, replicates)
+    replicate_and_word, replicate_and_seed = _interaction(by_replicate), _interaction(shifts)
+    rest = scores - by_seed[:, None] - by_replicate - shifts[:, :, None]
+    rest += scores.mean(axis=(0, 1)) + scores.mean(axis=(1, 2))[:, None, None] + scores.mean(axis=(0, 2))[:, None]
+    rest -= scores.mean()
+    error = float(np.square(rest).sum() / ((n_seeds - 1) * (n_replicates - 1) * (n_words - 1)))
+    # What is left of each mean square is free of the others (tables of expected mean squares, all factors random).
+    with_word, with_seed = replicate_and_word - error / n_seeds, replicate_and_seed - error / n_words
+    shift = by_replicate.mean(axis=1).var(ddof=1) - replicate_and_word / n_words - with_seed / n_seeds
+    return np.array(
+        [
+            word - with_word / n_replicates,
+            seed - with_seed / n_replicates,
+            seed_and_word - error / n_replicates,
+            shift + with_word + with_seed + error,
+        ]
+    )
 
 
 def _interaction(table: np.ndarray) -> float:

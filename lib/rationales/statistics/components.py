@@ -2,8 +2,9 @@
 
 The model is value = mean + one random effect per factor + residual, fitted by restricted maximum likelihood to a long
 table with gaps. `mixed.variance_share` gives moment estimates of the same components without intervals, at any
-size; `mixed.fit_crossed` compares conditions over items and seeds. The factor with most levels is eliminated
-in closed form, the others together may have a few hundred levels.
+size; `mixed.fit_crossed` compares conditions over items and seeds. A factor within whose levels others are nested, such
+as the item of item x seed, is worked off level by level; else the factor with most levels is eliminated in closed form.
+The others together may have a few hundred levels.
 """
 
 from collections.abc import Mapping
@@ -18,8 +19,10 @@ from rationales.statistics._labels import encode_labels
 from rationales.statistics.mixed import variance_share
 
 COLUMNS = ["factor", "levels", "variance", "low", "high", "share", "note"]
-MOST_DENSE_LEVELS = 600  # of all factors but the largest; a dense matrix of this size is factored at each step
+MOST_DENSE_LEVELS = 600  # of the factors that are not eliminated; a dense matrix of this size is factored at each step
+LARGEST_BLOCK = 40  # rows of one level of the factor that holds others
 SMALLEST_LOG, LARGEST_LOG = -16.0, 12.0  # of a variance relative to that of all values
+RESTART_LOG = -6.0  # where the search for a variance that was near 0 begins
 FEW_LEVELS = 5
 
 
@@ -95,26 +98,59 @@ def _not_estimable(coded: Mapping[str, tuple[np.ndarray, int]], n: int) -> dict[
     return notes
 
 
+def has_too_many_levels(factors: Mapping[str, np.ndarray]) -> bool:
+    """Return whether `variance_components` would refuse these factors, name -> labels (rows,), for their size."""
+    coded = [encode_labels(np.asarray(labels), name) for name, labels in factors.items()]
+    blocks = _nested_blocks(coded)
+    return sum(coded[number][1] for number in _dense_factors(coded, blocks)) > MOST_DENSE_LEVELS
+
+
+def _nested_blocks(coded: list[tuple[np.ndarray, int]]) -> list[int]:
+    """Return the factor that holds most others, followed by these; empty when none holds any or its levels are long."""
+    best: list[int] = []
+    for holder, (codes, levels) in enumerate(coded):
+        nested = [
+            number
+            for number, (other, other_levels) in enumerate(coded)
+            if number != holder and len(np.unique(other * levels + codes)) == other_levels
+        ]
+        if nested and len(nested) >= len(best) and np.bincount(codes).max() <= LARGEST_BLOCK:
+            best = [holder, *nested]
+    return best
+
+
+def _dense_factors(coded: list[tuple[np.ndarray, int]], blocks: list[int]) -> list[int]:
+    """Return the factors that stay in the dense matrix: all but those in blocks, or all but the largest."""
+    largest = max(range(len(coded)), key=lambda number: coded[number][1], default=None)
+    gone = blocks or [largest]
+    return [number for number in range(len(coded)) if number not in gone]
+
+
 class _Likelihood:
     """Restricted likelihood of crossed variances: -2 log, up to a constant, at logs (factors + 1,), residual last.
 
-    V / residual = I + sum of ratio x Z Z'. The largest factor is eliminated level by level; the other effects follow
-    by the Woodbury identity on one dense matrix. Nothing of size rows x levels is formed.
+    V / residual = I + sum of ratio x Z Z'. Nested factors are eliminated in blocks of rows, else the largest factor
+    level by level; the other effects follow by the Woodbury identity on one dense matrix. Nothing of size rows x levels
+    is formed.
     """
 
     def __init__(self, values: np.ndarray, coded: list[tuple[np.ndarray, int]]):
         self.n, self.n_factors = len(values), len(coded)
-        order = sorted(range(self.n_factors), key=lambda number: -coded[number][1])
-        self.largest = order[0] if order else None
-        rest = [number for number in range(self.n_factors) if number != self.largest]
+        self.blocks = _nested_blocks(coded)
+        rest = _dense_factors(coded, self.blocks)
         sizes = [coded[number][1] for number in rest]
         if sum(sizes) > MOST_DENSE_LEVELS:
             raise StudyError(
-                f"All factors but the largest have {sum(sizes)} levels together, more than {MOST_DENSE_LEVELS}; "
-                "leave one out, or use `variance_share`."
+                f"The factors that cannot be eliminated have {sum(sizes)} levels together, more than "
+                f"{MOST_DENSE_LEVELS}; leave one out, or use `variance_share`."
             )
         self.owner = np.repeat(rest, sizes).astype(int)  # which factor each dense column belongs to
         offsets = np.cumsum([2, *sizes])[:-1]
+        if self.blocks:
+            self._lay_out_blocks(values, coded, rest, offsets)
+            return
+        order = sorted(range(self.n_factors), key=lambda number: -coded[number][1])
+        self.largest = order[0] if order else None
         # Cross-products of [1, y, indicators of the smaller factors], and their sums within the largest factor.
         columns = [(np.zeros(self.n, dtype=int), np.ones(self.n)), (np.ones(self.n, dtype=int), values)]
         columns += [(coded[number][0] + offset, np.ones(self.n)) for number, offset in zip(rest, offsets, strict=True)]
@@ -131,14 +167,49 @@ class _Likelihood:
         )
         self.level_sizes = np.bincount(codes, minlength=levels).astype(float)
 
+    def _lay_out_blocks(
+        self, values: np.ndarray, coded: list[tuple[np.ndarray, int]], rest: list[int], offsets: np.ndarray
+    ) -> None:
+        """Keep the rows of each level of the holding factor together, padded to the longest level.
+
+        Sets `columns` (levels, rows, width), [1, y, indicators of the dense factors], and `same` (block factors, levels,
+        rows, rows), whether two rows share a level of each block factor. Padding is 0 in both.
+        """
+        codes, levels = coded[self.blocks[0]]
+        order = np.argsort(codes, kind="stable")
+        counts = np.bincount(codes, minlength=levels)
+        places = np.arange(self.n) - np.repeat(np.cumsum(counts) - counts, counts)
+        where = (codes[order], places)
+        self.columns = np.zeros((levels, counts.max(), 2 + len(self.owner)))
+        self.columns[(*where, np.zeros(self.n, dtype=int))] = 1.0
+        self.columns[(*where, np.ones(self.n, dtype=int))] = values[order]
+        for number, offset in zip(rest, offsets, strict=True):
+            self.columns[(*where, coded[number][0][order] + offset)] = 1.0
+        self.same = np.zeros((len(self.blocks), levels, counts.max(), counts.max()))
+        for position, number in enumerate(self.blocks):
+            padded = np.full((levels, counts.max()), -1)
+            padded[where] = coded[number][0][order]
+            self.same[position] = (padded[:, :, None] == padded[:, None, :]) & (padded[:, :, None] >= 0)
+
+    def _eliminate(self, ratios: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return the cross-products (width, width) with the eliminated factors taken out, and their log determinant."""
+        if self.blocks:
+            covariance = np.tensordot(ratios[self.blocks], self.same, axes=1)
+            diagonal = np.arange(covariance.shape[1])
+            covariance[:, diagonal, diagonal] += 1
+            lower = np.linalg.cholesky(covariance)
+            half = np.linalg.solve(lower, self.columns).reshape(-1, self.columns.shape[2])
+            return half.T @ half, 2 * float(np.sum(np.log(lower[:, diagonal, diagonal])))
+        largest = 0.0 if self.largest is None else ratios[self.largest]
+        shrink = largest / (1 + largest * self.level_sizes)
+        inner = self.products - self.sums.T @ (shrink[:, None] * self.sums)
+        return inner, float(np.sum(np.log1p(largest * self.level_sizes)))
+
     def deviance(self, logs: np.ndarray) -> float:
         """Return -2 log restricted likelihood at the logs of the variances."""
         residual = float(np.exp(logs[-1]))
         ratios = np.array([_relative(log) for log in logs[:-1]]) / residual
-        largest = 0.0 if self.largest is None else ratios[self.largest]
-        shrink = largest / (1 + largest * self.level_sizes)
-        inner = self.products - self.sums.T @ (shrink[:, None] * self.sums)
-        log_det = float(np.sum(np.log1p(largest * self.level_sizes)))
+        inner, log_det = self._eliminate(ratios)
         reduced = inner[:2, :2]
         if len(self.owner):
             root = np.sqrt(ratios[self.owner])
@@ -166,7 +237,7 @@ class _Likelihood:
 
         fit = minimize(
             lambda logs: self.deviance(at(logs)),
-            np.clip(start, SMALLEST_LOG + 1, LARGEST_LOG)[free],
+            np.clip(start, RESTART_LOG, LARGEST_LOG)[free],  # from a plateau near 0 no search finds its way back
             bounds=[(SMALLEST_LOG, LARGEST_LOG)] * len(free),
             method="L-BFGS-B",
             options={"ftol": tolerance, "gtol": 1e-5, "eps": 1e-6},
