@@ -12,9 +12,10 @@ import sys
 from shlex import quote
 
 from rationales import warm
+from rationales.features.options import SUMMARIES, feature_runs
 from rationales.paths import repository_root
 from rationales.runner import code_digest, library_digest, notebook_file
-from rationales.study import BASE, RECORDED, load_study
+from rationales.study import BASE, FEATURE_MODEL, RECORDED, load_study
 from rationales.tables import config_hash
 
 STUDY_FILE = config.get("study", "studies/default.yaml")
@@ -24,6 +25,7 @@ RUNS = {run.name: run for run in STUDY.runs if not STUDY.is_recorded(run)}
 SOURCES = [s for s in RECORDED if any(STUDY.subjects[run.subject]["recorded"] == s for run in STUDY.runs)]
 TUNED = [name for name, run in RUNS.items() if run.tuning != BASE]
 WRITERS = [name for name, run in RUNS.items() if STUDY.is_causal(run) and STUDY.self_explanations["paradigms"]]
+TAUGHT = [run.name for run in feature_runs(STUDY)]
 TRACED = [run.name for run in STUDY.traced_runs()]
 SHARDS = range(STUDY.shards)
 SEVERAL_SEEDS = len({(r.corpus, r.subject, r.tuning) for r in RUNS.values()}) < len(RUNS)
@@ -95,6 +97,8 @@ def explanations_of(wildcards):
 EXPLANATIONS = [part("explanations", run, group, shard) for run in RUNS for group in STUDY.explainers for shard in SHARDS]
 EXPLANATIONS += [part("explanations", run, "self", shard) for run in WRITERS for shard in SHARDS]
 EXPLANATIONS += [part("explanations", "recorded", source) for source in SOURCES]
+FEATURES = [part("explanations", FEATURE_MODEL), part("predictions", FEATURE_MODEL), part("held_out", "all")]
+FEATURES = [*FEATURES, *(part("feature_models", name) for name in SUMMARIES)] if TAUGHT else []
 METRICS = [part("metrics", "plausibility")] + [part("metrics", "faithfulness", run, shard) for run in RUNS for shard in SHARDS]
 METRICS += [part("metrics", "recorded", source) for source in SOURCES]
 
@@ -115,6 +119,7 @@ rule all:
         f"{FOLDER}/findings.html",
         EXPLANATIONS,  # named here, too, so that a part that was deleted is made again
         METRICS,
+        FEATURES,
 
 
 rule prepare:
@@ -290,6 +295,28 @@ rule seed_variance:
 
 rule tuning_curves:
     input:
+if TAUGHT:  # a rule without output would run in every study
+
+    rule textual_features:
+        input:
+            [part("examples", corpus) for corpus in STUDY.corpora],
+            [part("training", run) for run in TAUGHT if run in TUNED],
+        output:
+            FEATURES,
+        log:
+            log_of("10_textual_features"),
+        params:
+            notebook="10_textual_features",
+            given=given(),
+            code=code_of("10_textual_features", *MODELS, "explainers", "features", "relevance", "metrics", "statistics",
+                         "figures", "reporting", "stages/attribute.py", "stages/compare_features.py"),
+            settings=settings_of(STUDY.features, STUDY.statistics, STUDY.corpora, STUDY.tunings, TAUGHT),
+        resources:
+            gpu=1,
+        shell:
+            ON_GPU
+
+
         [part("training", run) for run in TRACED],
         [part("examples", corpus) for corpus in STUDY.corpora],
     output:
@@ -315,6 +342,7 @@ rule statistical_tests:
         [part("stability", "seeds")] if SEVERAL_SEEDS else [],
     output:
         part("claims", "contrasts"),
+        FEATURES,
         part("claims", "ledger"),
         part("specifications", "all"),
         part("switches", "all"),

@@ -208,6 +208,7 @@ def test_texts_to_be_explained_are_in_no_other_list(tmp_path, monkeypatch):
     [
         ({"corpora": ["moon"]}, "Unknown corpus of `features` 'moon'"),
         ({"corpora": "c"}, "must be a list"),
+        ({"subjects": ["moon"]}, "Unknown subject of `features` 'moon'"),
         ({"seeds": 0}, "`features: seeds` is 0"),
         ({"texts": True}, "`features: texts` is True"),
         ({"test_items": "many"}, "`features: test_items`"),
@@ -224,7 +225,7 @@ def test_texts_to_be_explained_are_in_no_other_list(tmp_path, monkeypatch):
 )
 def test_a_section_that_cannot_be_carried_out_is_refused(change, message):
     with pytest.raises(StudyError, match=message):
-        check_features({**FEATURE_OPTIONS, **change}, {"c": {}})
+        check_features({**FEATURE_OPTIONS, **change}, {"c": {}}, {"s": {}})
 
 
 def test_the_section_reaches_the_study_and_an_explainer_may_have_options(tmp_path, monkeypatch):

@@ -30,6 +30,7 @@ ORDER = [  # in the order in which they read one another's tables
     ("07_faithfulness", {**RUN, "subject": "tiny-encoder", "tuning": "tuned", "seed": 1}),
     ("08_agreement", {}),
     ("09_seed_variance", {}),
+    ("10_textual_features", {}),
     ("11_tuning_curves", {}),
     ("12_statistical_tests", {}),
     ("15_metric_calibration", {}),

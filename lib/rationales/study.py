@@ -285,7 +285,7 @@ def load_study(path: str | Path) -> Study:
         self_explanations=self_explanations,
         faithfulness=faithfulness,
         epochs=read_epochs(text.get("epochs"), tunings),
-        features=read_features(text.get("features"), corpora),
+        features=read_features(text.get("features"), corpora, subjects),
         statistics=fill("statistics", "statistics", text.get("statistics")),
     )
 
@@ -360,9 +360,9 @@ def read_epochs(given: dict | None, tunings: dict) -> dict:
     return section
 
 
-def read_features(given: dict | None, corpora: dict) -> dict:
+def read_features(given: dict | None, corpora: dict, subjects: dict) -> dict:
     """The section `features`, its explainer as (name, options); without corpora no feature model is fitted."""
-    section = check_features(fill("features", "features", given), corpora)
+    section = check_features(fill("features", "features", given), corpora, subjects)
     if section["explainer"] is not None:
         section["explainer"] = read_explainers({"features": [section["explainer"]]})["features"][0]
     return section

@@ -1,27 +1,37 @@
 """The section `features` of a study file: which corpora get a model on textual features, and how it is fitted."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from rationales.errors import StudyError, require_known
 from rationales.features.norms import NORMS
 
+if TYPE_CHECKING:  # a study reads its section here
+    from rationales.study import Run, Study
+
 FEATURE_OPTIONS: dict[str, object] = {
-    "corpora": [], "explainer": None, "texts": 200, "test_items": None, "seeds": 5,
+    "corpora": [], "subjects": [], "explainer": None, "texts": 200, "test_items": None, "seeds": 5,
     "vary": ["order", "folds", "solver"], "sizes": [0, 4, 8, 16, 32], "min_documents": 3,
     "margin": 0.05, "tagger": "light", "spacy_model": None, "norms": {},
 }  # fmt: skip
 SOURCES = ("order", "folds", "solver", "bootstrap", "explanations")
 REAL_SOURCES = ("folds", "bootstrap")
+SUMMARIES = (  # the parts of the table `feature_models`; see `rationales.stages.compare_features`
+    "accuracies", "tests", "stability", "stability_tests", "coefficients", "derived_words", "selection", "absent",
+    "explained", "skipped",
+)  # fmt: skip
 
 
-def check_features(section: Mapping, corpora: Mapping) -> dict:
+def check_features(section: Mapping, corpora: Mapping, subjects: Mapping) -> dict:
     """Return the section after checking it; StudyError, in one sentence, for an entry that cannot be carried out.
 
-    corpora: those of the study file. `vary` needs a source that can change the fit: logistic regression has one
+    corpora, subjects: those of the study file. `vary` needs a source that can change the fit: logistic regression has one
     optimum, so that order and solver alone would make stability over seeds true by construction.
     """
     for name in require_list(section, "corpora"):
         require_known(name, corpora, "corpus of `features`")
+    for name in require_list(section, "subjects"):
+        require_known(name, subjects, "subject of `features`")
     for entry in ("texts", "seeds", "min_documents", "test_items"):
         value = section[entry]
         if not (value is None and entry == "test_items") and (type(value) is not int or value < 1):
@@ -56,3 +66,15 @@ def require_list(section: Mapping, entry: str) -> list:
     if not isinstance(values, list) or len(set(map(str, values))) < len(values):
         raise StudyError(f"`features: {entry}` must be a list, each value once.")
     return values
+
+
+def feature_runs(study: "Study") -> list["Run"]:
+    """The runs of the transformers that feature models stand beside: of the named corpora and subjects (default: all)."""
+    section = study.features
+    return [
+        run
+        for run in study.runs
+        if run.corpus in section["corpora"]
+        and run.subject in (section["subjects"] or study.subjects)
+        and not study.is_recorded(run)
+    ]

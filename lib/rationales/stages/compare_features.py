@@ -11,10 +11,11 @@ from rationales.errors import StudyError
 from rationales.examples import Corpus, Example
 from rationales.explainers.registry import Workbench, explain, explanation_row, variant_name
 from rationales.features.base_features import Analyser, make_analyser
-from rationales.features.comparing import compare_feature_model
+from rationales.features.comparing import DEFAULT_VARIANT, compare_feature_model
 from rationales.features.derived import DerivedSettings, rows_about
 from rationales.features.model import DERIVED_TUNING
 from rationales.features.norms import read_norm
+from rationales.features.options import SUMMARIES, feature_runs
 from rationales.randomness import generator_for
 from rationales.stages.attribute import predict_intact
 from rationales.stages.prepare import read_corpus, training_corpus
@@ -24,10 +25,6 @@ from rationales.tables import KEYS, PREDICTION_ONLY, read_part, write_part, writ
 
 NOTEBOOK = "10_textual_features"
 FURTHER = {"drawn-explanations": "explanations", "drawn-texts": "bootstrap"}  # variant -> what varies beside `vary`
-SUMMARIES = (
-    "accuracies", "tests", "stability", "stability_tests", "coefficients", "derived_words", "selection", "absent",
-    "skipped",
-)  # fmt: skip
 MOST_REFITS = 200  # of a feature model, for the intervals of its coefficients
 SCOPE = ["corpus", "language", "teacher"]
 
@@ -63,11 +60,10 @@ class Texts:
 
 
 def list_teachers(study: Study) -> list[Teacher]:
-    """The transformers of the corpora that `features` names, in the order of the study file; recordings are none."""
+    """The transformers of the study's feature models with their seeds, in the order of the study file."""
     found: dict[tuple, list[Run]] = {}
-    for run in study.runs:
-        if run.corpus in study.features["corpora"] and not study.is_recorded(run):
-            found.setdefault((run.corpus, run.subject, run.tuning), []).append(run)
+    for run in feature_runs(study):
+        found.setdefault((run.corpus, run.subject, run.tuning), []).append(run)
     return [Teacher(*key, tuple(runs)) for key, runs in found.items()]
 
 
@@ -78,7 +74,8 @@ def compare_features(study: Study) -> dict[str, pd.DataFrame]:
     tuned on, and one with words derived from the transformer's explanations of validation (then training) texts, averaged
     over its seeds. The columns corpus, language and teacher ("subject/tuning") stand before those that
     `compare_feature_model` describes; `accuracies` has the column floor, the share of the test texts with the commonest
-    training label. What cannot be done is a row of `skipped`, with its reason.
+    training label. `explained` has the explanations of feature models and transformer on the explained texts, with the
+    label that each predicts. What cannot be done is a row of `skipped`, with its reason.
 
     Written besides `feature_models/<summary>`: `explanations/feature-model` and `predictions/feature-model`, rows of the
     subject "feature-model" on the explained texts, and `held_out/all`, the answers of feature models and transformers to
@@ -188,7 +185,12 @@ def compare_in_language(
     )  # fmt: skip
     commonest = pd.Series([item.label for item in texts.train]).mode()[0]
     floor = sum(item.label == commonest for item in texts.test) / len(texts.test)
-    return {**found, "accuracies": found["accuracies"].assign(floor=floor)}
+    columns = ["subject", "tuning", "seed", "example_id", "explainer", "scores", "valid"]
+    usual = found["explanations"][found["explanations"]["variant"] == DEFAULT_VARIANT]
+    shown = pd.concat([usual[columns], rows_about(texts.explained, explanations)[columns]], ignore_index=True)
+    answers = pd.concat([found["predictions"], rows_about(texts.explained, predictions)])
+    shown = shown.merge(answers[[*columns[:4], "predicted"]], on=columns[:4])
+    return {**found, "accuracies": found["accuracies"].assign(floor=floor), "explained": shown}
 
 
 def read_norms(study: Study) -> dict[str, dict[str, float]]:
