@@ -18,6 +18,7 @@ from rationales.corpora.registry import check_reader
 from rationales.errors import StudyError, require_known
 from rationales.explainers.prompts import parse_paradigm
 from rationales.features.options import FEATURE_OPTIONS, check_features
+from rationales.metrics.self_consistency import check_consistency
 from rationales.paths import data_folder, repository_root
 from rationales.replicates import check_draws, check_self_explanations
 from rationales.subjects.checkpoint import Checkpoint
@@ -49,6 +50,8 @@ DEFAULTS: dict[str, dict] = {
     "features": FEATURE_OPTIONS,
     "self_explanations": {
         "paradigms": [], "paraphrases": 1, "repeats": 1, "replicated": None, "glued_phrases": "split",
+        "consistency": [], "consistency_paradigms": None, "consistency_items": None, "consistency_edit": "redact",
+        "consistency_unknown": True,
     },
     "faithfulness": {
         "operators": ["delete", "mask"], "fractions": [0.01, 0.05, 0.1, 0.2, 0.5], "tie_orders": 4, "full_curve": 24,
@@ -270,6 +273,7 @@ def load_study(path: str | Path) -> Study:
         check_tuning(key, tuning)
     self_explanations = fill("self_explanations", "self_explanations", text.get("self_explanations"))
     check_self_explanations(self_explanations)
+    check_consistency(self_explanations)
     explainers = read_explainers(text.get("explainers"))
     check_draws(explainers)
     faithfulness = fill("faithfulness", "faithfulness", text.get("faithfulness"))

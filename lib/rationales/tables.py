@@ -22,6 +22,9 @@ KEYS: dict[str, list[str]] = {
     "metrics": [
         "subject", "tuning", "seed", "epoch", "corpus", "example_id", "explainer", "variant", "metric", "k", "operator",
     ],
+    "consistency": [
+        "subject", "tuning", "seed", "epoch", "corpus", "example_id", "kind", "paradigm", "words",
+    ],
     "agreement": [
         "subject", "tuning", "seed", "epoch", "corpus", "example_id", "explainer", "variant", "other", "other_variant",
         "metric",

@@ -200,11 +200,16 @@ def _record(
     )
 
 
+def is_refusal(answer: str) -> bool:
+    """Return whether an answer says that the model cannot or will not do what it was asked."""
+    return _REFUSAL.search(answer[:2000].replace("’", "'").casefold()) is not None
+
+
 def _reason_for_nothing(answer: str, found: Entries, entries: list[Entry], named: bool) -> str:
     """Why no word of the text got into the result."""
     if not answer.strip():
         return "empty answer"
-    if _REFUSAL.search(answer[:2000].replace("’", "'").casefold()):
+    if is_refusal(answer):
         return "refusal"
     if entries and named:
         return "no readable score"

@@ -22,6 +22,23 @@ UNKNOWN = ("unknown", "neutral")
 REDACTED = "[REDACTED]"
 
 
+EDITS = ("redact", "remove")  # what is done to the words of a self-explanation
+
+
+def check_consistency(settings: dict) -> None:
+    """Raise StudyError for unknown or impossible entries `consistency...` in the section `self_explanations`."""
+    for kind in settings["consistency"]:
+        require_known(kind, KINDS, "kind of self-consistency")
+    require_known(settings["consistency_edit"], EDITS, "edit of the words of a self-explanation")
+    for paradigm in settings["consistency_paradigms"] or []:
+        require_known(paradigm, settings["paradigms"], "paradigm to test for consistency")
+    items = settings["consistency_items"]
+    if items is not None and (type(items) is not int or items < 1):
+        raise StudyError(f"`self_explanations: consistency_items` is {items!r}; give a whole number of at least 1.")
+    if settings["consistency"] and not settings["paradigms"]:
+        raise StudyError("`self_explanations: consistency` needs `paradigms`, whose words are taken away.")
+
+
 # ---- edited texts
 
 
@@ -96,8 +113,15 @@ def _edited(example: Example, segments: tuple[str, ...], kind: str) -> Example:
         raise StudyError(f"The edit of example '{example.example_id}' leaves no word; record it and do not ask.")
     if [segment.split() for segment in segments] == [segment.split() for segment in example.segments]:
         raise StudyError(f"The edit of example '{example.example_id}' changes no word; record it and do not ask again.")
+    facts = {name: value for name, value in example.meta.items() if isinstance(value, str)}  # a question may need them
     return Example(
-        f"{example.example_id}/{kind}", example.corpus, example.split, example.language, segments, example.label
+        f"{example.example_id}/{kind}",
+        example.corpus,
+        example.split,
+        example.language,
+        segments,
+        example.label,
+        meta=facts,
     )
 
 
@@ -138,6 +162,22 @@ def consistent(
         raise StudyError(f"There are {wanted.size} targets for {before.size} items; give one target per item.")
     defined &= ~pd.isna(wanted)
     values[defined] = after[defined].astype(str) == wanted[defined].astype(str)
+    return values
+
+
+def label_left(original: ArrayLike, edited: ArrayLike) -> np.ndarray:
+    """Return whether the edited text is answered with another label: (n_items,) of 1, 0 and NaN.
+
+    Stands for `consistent` of importance and redaction where "unknown" was not offered: among plain labels, all that the
+    loss of the deciding words can do is to lose the label. A model that falls back on one label for damaged texts looks
+    consistent on all items of the other labels, so compare with edits of random words. NaN: an answer is missing.
+    """
+    before, after = (np.asarray(labels, dtype=object) for labels in (original, edited))
+    if before.ndim != 1 or before.shape != after.shape:
+        raise StudyError(f"There are {before.size} answers before and {after.size} after the edit; pair them by item.")
+    defined = ~(pd.isna(before) | pd.isna(after))
+    values = np.full(before.size, NAN)
+    values[defined] = before[defined].astype(str) != after[defined].astype(str)
     return values
 
 
