@@ -162,12 +162,14 @@ rule self_explain:
     output:
         part("responses", "{run}", "{shard}"),
         part("explanations", "{run}", "self", "{shard}"),
+        [part("consistency", "{run}", "{shard}")] if STUDY.self_explanations["consistency"] else [],
     log:
         log_of("04_self_explanations", "{run}", "{shard}"),
     params:
         notebook="04_self_explanations",
         given=given(),
-        code=code_of("04_self_explanations", *MODELS, "explainers", "stages/self_explain.py"),
+        code=code_of("04_self_explanations", *MODELS, "explainers", "metrics/self_consistency.py", "reporting/consistency.py",
+                     "statistics/consistency.py", "stages/self_explain.py", "stages/ask_again.py"),
         settings=settings_of(STUDY.self_explanations),
     resources:
         gpu=1,
@@ -293,8 +295,6 @@ rule seed_variance:
         ON_GPU
 
 
-rule tuning_curves:
-    input:
 if TAUGHT:  # a rule without output would run in every study
 
     rule textual_features:
@@ -317,6 +317,8 @@ if TAUGHT:  # a rule without output would run in every study
             ON_GPU
 
 
+rule tuning_curves:
+    input:
         [part("training", run) for run in TRACED],
         [part("examples", corpus) for corpus in STUDY.corpora],
     output:
@@ -340,9 +342,9 @@ rule statistical_tests:
         [part("epochs", run) for run in TRACED],
         part("agreement", "pairs"),
         [part("stability", "seeds")] if SEVERAL_SEEDS else [],
+        FEATURES,
     output:
         part("claims", "contrasts"),
-        FEATURES,
         part("claims", "ledger"),
         part("specifications", "all"),
         part("switches", "all"),
