@@ -9,6 +9,7 @@ from rationales.errors import StudyError
 from rationales.features.options import FEATURE_OPTIONS, check_features
 from rationales.ledger.evaluate import evaluate_claims, panel_of
 from rationales.ledger.load import load_ledger
+from rationales.reporting import features as show
 from rationales.stages import compare_features as stage
 from rationales.stages.evaluate_claims import read_tables
 from rationales.stages.prepare import prepare_corpus, write_examples
@@ -105,8 +106,9 @@ def test_poisoned_test_texts_change_nothing_that_is_fitted(done, tmp_path, monke
 def test_written_tables_are_those_returned(done, monkeypatch):
     study, tables, _ = done
     monkeypatch.setenv("RATIONALES_HOME", str(study.folder.parent.parent))
-    for name, table in stage.read_features(study).items():
+    for name, table in show.read_features(study).items():
         pd.testing.assert_frame_equal(table, tables[name], check_dtype=False)
+    assert len(show.sentences_of_study(study)) > 4
 
 
 # ---- rows
@@ -186,10 +188,13 @@ def test_a_study_without_the_section_or_the_tables_says_so(tmp_path, monkeypatch
     study = open_study(tmp_path, monkeypatch, features={})
     with pytest.raises(StudyError, match="name corpora under `features`"):
         stage.compare_features(study)
-    with pytest.raises(StudyError, match="run 10_textual_features first"):
-        stage.read_features(study)
+    with pytest.raises(StudyError, match="run notebook 10_textual_features first"):
+        show.read_features(study)
+    assert show.sentences_of_study(study) == ["This study fits no model on textual features."]
+    named = open_study(tmp_path, monkeypatch)
+    assert "run notebook 10_textual_features" in show.sentences_of_study(named)[0]
     with pytest.raises(StudyError, match="run notebook 01_data_preparation first"):
-        stage.compare_features(open_study(tmp_path, monkeypatch))
+        stage.compare_features(named)
 
 
 def test_texts_to_be_explained_are_in_no_other_list(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
+from rationales.features.options import SUMMARIES
 from rationales.figures.forest import plot_forest
 from rationales.figures.heatmap import rationale_heatmap
 from rationales.figures.style import metric_style
@@ -11,6 +12,7 @@ from rationales.reporting.pictures import choose_example
 from rationales.stages.prepare import read_corpus
 from rationales.statistics.families import holm
 from rationales.study import FEATURE_MODEL, Study
+from rationales.tables import read_part
 from rationales.tasks import PRIVATE_TASKS
 
 SCOPE = ("corpus", "language", "teacher")
@@ -23,6 +25,12 @@ VARIED = {
 }
 SHOWN = ("pearson", "spearman", "top_k_jaccard")
 Tables = dict[str, pd.DataFrame]
+
+
+def read_features(study: Study) -> Tables:
+    """The tables as `compare_features` wrote them; StudyError naming notebook 10 when one is missing."""
+    parts = {name: read_part(study.part("feature_models", name), "notebook 10_textual_features") for name in SUMMARIES}
+    return {name: part.drop(columns=["study", "config_hash"]) for name, part in parts.items()}
 
 
 def scopes_in(tables: Tables) -> list[dict]:
@@ -232,7 +240,7 @@ def feature_sentences(tables: Tables, scope: dict) -> list[str]:
             none = "**Derived words.** Cross-validation takes none of the words that the explanations suggest."
             return [*sentences, none, *stability_sentences(tables, scope)[:1]]
         sentences.append(
-            f"**Derived words.** With {int(words['chosen'].sum())} words from the transformer's explanations the model is right "
+            f"**Derived words.** With {_count(int(words['chosen'].sum()))} from the transformer's explanations the model is right "
             f"in {_cell(own.loc[DERIVED])}; features alone minus with words: {gain['first - second']}, "
             f"McNemar p (Holm) {gain['McNemar p (Holm)']}."
         )
@@ -274,8 +282,21 @@ def findings_sentences(tables: Tables) -> list[str]:
     return sentences
 
 
+def sentences_of_study(study: Study) -> list[str]:
+    """`findings_sentences` of a study, or one sentence where it has no such model or has not fitted it yet."""
+    if not study.features["corpora"]:
+        return ["This study fits no model on textual features."]
+    if not study.part("feature_models", SUMMARIES[0]).is_file():
+        return ["The models on textual features were not fitted; run notebook 10_textual_features."]
+    return findings_sentences(read_features(study))
+
+
 def _cell(row) -> str:
     return format_interval(row["estimate"], row["low"], row["high"])
+
+
+def _count(words: int) -> str:
+    return "1 word" if words == 1 else f"{words} words"
 
 
 def _range(values: pd.Series) -> str:

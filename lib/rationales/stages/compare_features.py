@@ -21,9 +21,8 @@ from rationales.stages.attribute import predict_intact
 from rationales.stages.prepare import read_corpus, training_corpus
 from rationales.stages.subjects import open_engine, run_columns
 from rationales.study import FEATURE_MODEL, Run, Study, expand_path
-from rationales.tables import KEYS, PREDICTION_ONLY, read_part, write_part, write_table
+from rationales.tables import KEYS, PREDICTION_ONLY, write_part, write_table
 
-NOTEBOOK = "10_textual_features"
 FURTHER = {"drawn-explanations": "explanations", "drawn-texts": "bootstrap"}  # variant -> what varies beside `vary`
 MOST_REFITS = 200  # of a feature model, for the intervals of its coefficients
 SCOPE = ["corpus", "language", "teacher"]
@@ -228,11 +227,3 @@ def write_summaries(study: Study, found: dict[str, list[pd.DataFrame]]) -> dict[
         tables[name] = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=[*SCOPE, "reason"])
         write_part(tables[name].assign(**study.stamp(study.features)), study.part("feature_models", name))
     return tables
-
-
-def read_features(study: Study) -> dict[str, pd.DataFrame]:
-    """The tables as `compare_features` wrote them; StudyError naming notebook 10 when one is missing."""
-    return {
-        name: read_part(study.part("feature_models", name), NOTEBOOK).drop(columns=["study", "config_hash"])
-        for name in SUMMARIES
-    }
