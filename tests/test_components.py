@@ -194,6 +194,17 @@ def test_likelihood_in_blocks_is_that_of_the_whole_covariance_matrix():
     assert differences == pytest.approx(np.full(3, differences[0]), abs=1e-8)
 
 
+def test_slopes_are_the_differences_of_the_deviance():
+    values, factors = nested_case(np.random.default_rng(32), n_items=8)
+    factors["wording"] = factors["item x wording"] % 2  # crossed with items, as seeds are
+    coded = [np.unique(labels, return_inverse=True)[1] for labels in factors.values()]
+    problem = components_module._Likelihood(values, [(codes, codes.max() + 1) for codes in coded])
+    for logs in np.log([[1, 0.1, 0.5, 0.2, 0.05, 0.3], [0.2, 2, 1, 0.01, 0.5, 0.6]]):
+        steps = 1e-5 * np.eye(len(logs))
+        numeric = [(problem.deviance(logs + step) - problem.deviance(logs - step)) / 2e-5 for step in steps]
+        assert problem.slopes(logs) == pytest.approx(numeric, abs=1e-5)
+
+
 def test_blocks_and_elimination_of_one_factor_agree(monkeypatch):
     values, factors = nested_case(np.random.default_rng(31))
     blocks = variance_components(values, factors)

@@ -222,6 +222,43 @@ class _Likelihood:
         rest = max(reduced[1, 1] - reduced[0, 1] ** 2 / reduced[0, 0], 1e-300)
         return (self.n - 1) * np.log(residual) + log_det + np.log(reduced[0, 0]) + rest / residual
 
+    def slopes(self, logs: np.ndarray) -> np.ndarray:
+        """Return the derivatives of the deviance by the logs, (factors + 1,); for nested factors only.
+
+        By sigma^2 [tr(P Z Z') - y' P Z Z' P y] with the projection P (Searle, Casella and McCulloch 1992, chapter 6),
+        whose blocks on the diagonal are all that is needed.
+        """
+        residual = float(np.exp(logs[-1]))
+        ratios = np.array([_relative(log) for log in logs[:-1]]) / residual
+        covariance = np.tensordot(ratios[self.blocks], self.same, axes=1)
+        diagonal = np.arange(covariance.shape[1])
+        covariance[:, diagonal, diagonal] += 1
+        inverse = np.linalg.inv(covariance)
+        weighted = inverse @ self.columns  # (levels, rows, width)
+        inner = np.tensordot(self.columns, weighted, axes=([0, 1], [0, 1]))
+        chosen = [0, *range(2, inner.shape[0])]
+        scale = np.concatenate([[1.0], np.sqrt(ratios[self.owner])])
+        middle = scale[:, None] * inner[np.ix_(chosen, chosen)] * scale
+        middle[range(1, len(scale)), range(1, len(scale))] += 1
+        middle = np.linalg.inv(middle)
+        shared = weighted[..., chosen] * scale
+        projected = weighted[..., 1] - shared @ (middle @ (scale * inner[chosen, 1]))  # P y, 0 in the padding
+        blocks = inverse - shared @ middle @ shared.transpose(0, 2, 1)
+        found = np.empty(len(logs))
+        for number, same in zip(self.blocks, self.same, strict=True):
+            fit = float(np.sum(projected * (same @ projected[..., None])[..., 0]))
+            found[number] = ratios[number] * (float(np.sum(blocks * same)) - fit / residual)
+        if len(self.owner):
+            across = inner[2:][:, chosen] * scale
+            traces = np.diag(inner)[2:] - np.sum((across @ middle) * across, axis=1)
+            fits = np.tensordot(self.columns[..., 2:], projected, axes=([0, 1], [0, 1])) ** 2
+            for number in np.unique(self.owner):
+                found[number] = ratios[number] * float(np.sum((traces - fits / residual)[self.owner == number]))
+        kept = self.same[0][:, diagonal, diagonal] > 0
+        trace = float(np.sum(blocks[:, diagonal, diagonal][kept]))
+        found[-1] = trace - float(np.sum(projected**2)) / residual
+        return found
+
     def minimise(
         self, start: np.ndarray, fixed: int | None = None, tolerance: float = 1e-12
     ) -> tuple[np.ndarray, float]:
@@ -237,7 +274,8 @@ class _Likelihood:
 
         fit = minimize(
             lambda logs: self.deviance(at(logs)),
-            np.clip(start, RESTART_LOG, LARGEST_LOG)[free],  # from a plateau near 0 no search finds its way back
+            jac=(lambda logs: self.slopes(at(logs))[free]) if self.blocks else None,
+            x0=np.clip(start, RESTART_LOG, LARGEST_LOG)[free],  # from a plateau near 0 no search finds its way back
             bounds=[(SMALLEST_LOG, LARGEST_LOG)] * len(free),
             method="L-BFGS-B",
             options={"ftol": tolerance, "gtol": 1e-5, "eps": 1e-6},
