@@ -383,6 +383,7 @@ rule findings:
         part("claims", "ledger"),
         [part("calibration", "metrics")] if PLANTED else [],
         [part("stability", "seeds")] if SEVERAL_SEEDS else [],
+        FEATURES,
     output:
         f"{FOLDER}/findings.html",
     log:
