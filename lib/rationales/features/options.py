@@ -10,10 +10,20 @@ if TYPE_CHECKING:  # a study reads its section here
     from rationales.study import Run, Study
 
 FEATURE_OPTIONS: dict[str, object] = {
-    "corpora": [], "subjects": [], "explainer": None, "texts": 200, "test_items": None, "seeds": 5,
-    "vary": ["order", "folds", "solver"], "sizes": [0, 4, 8, 16, 32], "min_documents": 3,
-    "margin": 0.05, "tagger": "light", "spacy_model": None, "norms": {},
-}  # fmt: skip
+    "corpora": [],  # that get a feature model; none: no such model
+    "subjects": [],  # transformers to stand beside; none: every one of the corpora
+    "explainer": None,  # whose word scores give words; none: chefer for encoders, else input_x_gradient
+    "texts": 200,  # validation, then training texts whose explanations give words
+    "test_items": None,  # test texts whose answers are compared; none: all
+    "seeds": 5,  # fits of each feature model
+    "vary": ["order", "folds", "solver"],  # what a seed changes; see `rationales.features.variation.fit_over_seeds`
+    "sizes": [0, 4, 8, 16, 32],  # numbers of derived words to choose among
+    "min_documents": 3,  # texts that must hold such a word
+    "margin": 0.05,  # accuracies closer than this count as equal
+    "tagger": "light",  # or "spacy", with the name of its model
+    "spacy_model": None,
+    "norms": {},  # name -> {path, word_column, value_column, ...}; see `rationales.features.norms.read_norm`
+}
 SOURCES = ("order", "folds", "solver", "bootstrap", "explanations")
 REAL_SOURCES = ("folds", "bootstrap")
 SUMMARIES = (  # the parts of the table `feature_models`; see `rationales.stages.compare_features`
