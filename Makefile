@@ -4,12 +4,13 @@ STUDY ?= studies/default.yaml
 JOBS ?= all
 TESTS ?= tests
 PYTEST_ARGS ?=
+BENCHMARK_ARGS ?=
 
 # The environment's programs come first on PATH, since Snakemake and papermill start others by name.
 python = PATH="$$(cd "$(VENV)/bin" && pwd):$$PATH" "$(VENV)/bin/python"
 
 .DEFAULT_GOAL := help
-.PHONY: help install study test subjects lab clean
+.PHONY: help install study test benchmark subjects lab clean
 
 help: ## list these commands
 	@echo 'Commands:'
@@ -21,6 +22,7 @@ help: ## list these commands
 	@echo '  JOBS=NUMBER        how many cores it uses (all)'
 	@echo '  TESTS="FILE ..."   the tests to run (tests)'
 	@echo '  PYTEST_ARGS="..."  more for pytest, such as "-m '"'not slow'"'"'
+	@echo '  BENCHMARK_ARGS=... more for the benchmark, such as --quick'
 
 install: ## make the virtual environment, or bring it up to date; the commands below do so by themselves
 	@sh workflow/setup.sh "$(VENV)"
@@ -31,6 +33,9 @@ study: install ## run a study from corpora to report; a second call does only wh
 # Two processes, a file each at a time, one thread each: the tests are many small models and wait for nobody.
 test: install ## run the tests
 	OMP_NUM_THREADS=1 $(python) -m pytest --numprocesses 2 --dist loadfile $(TESTS) $(PYTEST_ARGS)
+
+benchmark: install ## time the engine beside other tools and refresh benchmarks/, some ten minutes on two quiet cores
+	$(python) -m benchmarks.run $(BENCHMARK_ARGS)
 
 subjects: install ## make the embedded subjects again, in the place of the shipped ones (over an hour on two cores)
 	$(python) -m rationales.runner notebook 02_embedded_subjects data/runs/subjects.ipynb \
