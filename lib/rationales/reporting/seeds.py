@@ -307,7 +307,12 @@ def _replicate_sentence(analysis: SeedAnalysis, model: dict) -> str:
     texts = []
     for name, part in rows[rows["metric"] == "f1"].groupby("explainer", sort=False) if len(rows) else ():
         found = [
-            f"{row.component} {100 * row.share:.0f} % (variance {format_interval(row.variance, row.low, row.high, digits=3)})"
+            f"{row.component} {100 * row.share:.0f} % "
+            + (
+                "(few levels: known roughly)"
+                if row.note.startswith("Only")
+                else f"(variance {format_interval(row.variance, row.low, row.high, digits=3)})"
+            )
             for row in part[part["component"].isin(WITHIN_SEEDS)].itertuples()
         ]
         texts.append(f"{label_of(name)}: {', '.join(found)}")
