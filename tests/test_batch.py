@@ -19,6 +19,7 @@ SMALL = {
     "runs": [{"corpus": "planted_opinion", "subject": "tiny-encoder", "tuning": "tuned", "seeds": [0, 1]}],
     "explainers": {"attributions": ["random", "human", "saliency", "occlusion"]},
     "faithfulness": {"operators": ["delete"], "tie_orders": 1},
+    "features": {"corpora": ["planted_opinion"], "seeds": 2, "texts": 4, "sizes": [2], "min_documents": 1},
     "statistics": {"resamples": 100},
 }
 
@@ -53,7 +54,7 @@ def test_a_batch_runs_once_resumes_and_reports(batch):
     assert first.returncode == 0, first.stderr[-2000:]
     assert (folder / "findings.html").is_file() and "Read" in first.stdout
     before = times(folder)
-    assert len(before) == 39  # with the claims, most of them not testable: an encoder does not explain itself
+    assert len(before) == 52  # with the claims, most of them not testable: an encoder does not explain itself
     assert call().returncode == 0 and times(folder) == before  # nothing is computed twice
 
 
