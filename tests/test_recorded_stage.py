@@ -20,7 +20,15 @@ needs_data = pytest.mark.skipif(
 
 def tables(subject="gpt-4o", seed=0):
     keys = {"subject": subject, "tuning": "base", "seed": seed, "epoch": 0, "corpus": "sst_word_scores"}
-    row = {**keys, "example_id": "1", "paradigm": "PE", "paraphrase": 0, "repeat": 0, "explainer": "self", "variant": "x"}
+    row = {
+        **keys,
+        "example_id": "1",
+        "paradigm": "PE",
+        "paraphrase": 0,
+        "repeat": 0,
+        "explainer": "self",
+        "variant": "x",
+    }
     other = {**row, "subject": "somebody else"}
     return {kind: pd.DataFrame([row, other]) for kind in ("predictions", "responses", "explanations")}
 

@@ -167,7 +167,16 @@ def recorded_tables(
         for example in corpus.examples:
             facts, explanation = self_explanation(example, rows.get(example.example_id), glued_phrases)
             if facts:
-                responses.append({**facts, "paradigm": PARADIGM, "paraphrase": 0, "repeat": sample.repeat, "seconds": np.nan, **stamp})
+                responses.append(
+                    {
+                        **facts,
+                        "paradigm": PARADIGM,
+                        "paraphrase": 0,
+                        "repeat": sample.repeat,
+                        "seconds": np.nan,
+                        **stamp,
+                    }
+                )
             explanations.append({**explanation_row(explanation, "self", sample.variant(PARADIGM)), **stamp})
         for name, run in _attributions(sample).items():
             rows, answers = match_examples(run, corpus), explained_answers(run)
