@@ -163,13 +163,15 @@ rule self_explain:
         part("responses", "{run}", "{shard}"),
         part("explanations", "{run}", "self", "{shard}"),
         [part("consistency", "{run}", "{shard}")] if STUDY.self_explanations["consistency"] else [],
+        [part("contributions", "{run}", "{shard}")] if STUDY.self_explanations["contributions"] else [],
     log:
         log_of("04_self_explanations", "{run}", "{shard}"),
     params:
         notebook="04_self_explanations",
         given=given(),
-        code=code_of("04_self_explanations", *MODELS, "explainers", "metrics/self_consistency.py", "reporting/consistency.py",
-                     "statistics/consistency.py", "stages/self_explain.py", "stages/ask_again.py"),
+        code=code_of("04_self_explanations", *MODELS, "explainers", "metrics/self_consistency.py", "metrics/contributions.py",
+                     "reporting/consistency.py", "reporting/contributions.py", "statistics/consistency.py",
+                     "stages/self_explain.py", "stages/ask_again.py", "stages/compare_contributions.py"),
         settings=settings_of(STUDY.self_explanations),
     resources:
         gpu=1,

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from rationales.errors import StudyError
-from rationales.metrics.ordering import first_orders, order_greedily, ordered_rows, removal_masks
+from rationales.metrics.ordering import check_ordered, first_orders, order_greedily, ordered_rows, removal_masks
 from rationales.metrics.selection import inclusion_probabilities
 
 
@@ -107,3 +107,17 @@ def test_values_of_a_curve_done_by_hand():
     assert [row["value"] for row in whole] == pytest.approx([0.2] * 3)
     with pytest.raises(StudyError, match="no order"):
         ordered_rows(np.zeros((1, 0)), 4, "own")
+
+
+def test_names_and_sizes_that_a_study_cannot_order_are_one_sentence():
+    settings = {"ordered_explainers": ["self", "lime", "PE-list-free-anchored"], "operators": ["delete"],
+                "ordered_operators": ["delete"], "ordered_draws": 8, "ordered_group": 1}  # fmt: skip
+    check_ordered(settings, {"lime"}, ["PE-list-free-anchored"])
+    for change, message in (
+        ({"ordered_explainers": ["limes"]}, "which the study does not run; its names are: .*lime, self"),
+        ({"ordered_operators": ["mask"]}, "for ordered words"),
+        ({"ordered_draws": 0}, "at least 1"),
+        ({"ordered_group": True}, "at least 1"),
+    ):
+        with pytest.raises(StudyError, match=message):
+            check_ordered({**settings, **change}, {"lime"}, [])

@@ -18,6 +18,8 @@ from rationales.corpora.registry import check_reader
 from rationales.errors import StudyError, require_known
 from rationales.explainers.prompts import parse_paradigm
 from rationales.features.options import FEATURE_OPTIONS, check_features
+from rationales.metrics.contributions import check_contributions
+from rationales.metrics.ordering import check_ordered
 from rationales.metrics.self_consistency import check_consistency
 from rationales.paths import data_folder, repository_root
 from rationales.replicates import check_draws, check_self_explanations
@@ -51,7 +53,7 @@ DEFAULTS: dict[str, dict] = {
     "self_explanations": {
         "paradigms": [], "paraphrases": 1, "repeats": 1, "replicated": None, "glued_phrases": "split",
         "consistency": [], "consistency_paradigms": None, "consistency_items": None, "consistency_edit": "redact",
-        "consistency_unknown": True,
+        "consistency_unknown": True, "contributions": [], "contributions_items": None,
     },
     "faithfulness": {
         "operators": ["delete", "mask"], "fractions": [0.01, 0.05, 0.1, 0.2, 0.5], "tie_orders": 4, "full_curve": 24,
@@ -272,8 +274,8 @@ def load_study(path: str | Path) -> Study:
     for key, tuning in tunings.items():
         check_tuning(key, tuning)
     self_explanations = fill("self_explanations", "self_explanations", text.get("self_explanations"))
-    check_self_explanations(self_explanations)
-    check_consistency(self_explanations)
+    for check in (check_self_explanations, check_consistency, check_contributions):
+        check(self_explanations)
     explainers = read_explainers(text.get("explainers"))
     check_draws(explainers)
     faithfulness = fill("faithfulness", "faithfulness", text.get("faithfulness"))
@@ -297,7 +299,6 @@ def load_study(path: str | Path) -> Study:
 def check_methods(study: Study) -> None:
     """StudyError for an unknown explainer, option of an explainer or removal operator; `make study` asks at its start."""
     from rationales.explainers.registry import check_explainer
-    from rationales.stages.order_sets import check_ordered
     from rationales.subjects.engine import OPERATORS
 
     given = [study.features["explainer"]] if study.features["explainer"] else []
@@ -307,9 +308,8 @@ def check_methods(study: Study) -> None:
     settings = study.faithfulness
     for operator in [*settings["operators"], *settings["full_curve_operators"]]:
         require_known(operator, OPERATORS, "removal operator")
-    for operator in settings["ordered_operators"]:
-        require_known(operator, settings["operators"], "operator of `faithfulness: operators` for ordered words")
-    check_ordered(study)
+    names = {name for entries in study.explainers.values() for name, _ in entries}
+    check_ordered(settings, names, study.self_explanations["paradigms"])
 
 
 def check_subject(name: str, spec: dict) -> dict:

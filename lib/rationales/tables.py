@@ -25,6 +25,9 @@ KEYS: dict[str, list[str]] = {
     "consistency": [
         "subject", "tuning", "seed", "epoch", "corpus", "example_id", "kind", "paradigm", "words",
     ],
+    "contributions": [
+        "subject", "tuning", "seed", "epoch", "corpus", "example_id", "paradigm", "weighing", "measure",
+    ],
     "agreement": [
         "subject", "tuning", "seed", "epoch", "corpus", "example_id", "explainer", "variant", "other", "other_variant",
         "metric",

@@ -3,15 +3,43 @@
 Parcalabescu and Frank 2024 compare the contributions of the input words to the answer with their contributions to the
 explanation that the model then writes. For an extractive explanation, both are score vectors over the same words.
 High agreement says that the same words drive both outputs; it does not say that the explanation names them.
+The tokens of an explanation are weighed in two ways, see `weigh_tokens`.
 """
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
 
-from rationales.errors import StudyError
+from rationales.errors import StudyError, require_known
 from rationales.metrics._overlap import NAN, spearman
-from rationales.metrics.selection import require_scores
+from rationales.metrics.selection import require_scores, tie_blocks
+
+WEIGHINGS = ("log_prob", "ratio")
+MEASURES = ("cosine", "spearman")
+RESOLUTION = 1e-5  # nats; smaller differences of two log-probabilities in single precision are rounding
+
+
+def check_contributions(settings: dict) -> None:
+    """Raise StudyError for unknown or impossible entries `contributions...` in the section `self_explanations`."""
+    if not isinstance(settings["contributions"], list):
+        raise StudyError("`self_explanations: contributions` must be a list of paradigms, or be left out.")
+    for paradigm in settings["contributions"]:
+        require_known(paradigm, settings["paradigms"], "paradigm whose replies are attributed")
+    items = settings["contributions_items"]
+    if items is not None and (type(items) is not int or items < 1):
+        raise StudyError(f"`self_explanations: contributions_items` is {items!r}; give a whole number of at least 1.")
+
+
+def weigh_tokens(scores: ArrayLike) -> dict[str, np.ndarray]:
+    """Return the contributions (n_words,) of the words to a whole reply, by name of the weighing.
+
+    scores: (n_words, n_tokens), how much the log-probability of each written token drops without each word, in nats.
+    "log_prob": the mean over the tokens, that is the drop of the mean log-probability; tokens that hang on the text
+    count more. "ratio": `mean_contributions`, as in CC-SHAP, where every token counts the same, brackets and commas,
+    too; drops below `RESOLUTION` count as none, since a ratio would blow up their rounding.
+    """
+    matrix = np.asarray(scores, dtype=float)
+    ratios = mean_contributions(np.where(np.abs(matrix) < RESOLUTION, 0.0, matrix))
+    return {"log_prob": matrix.mean(axis=1), "ratio": ratios}
 
 
 def mean_contributions(scores: ArrayLike) -> np.ndarray:
@@ -102,7 +130,8 @@ def _cosine(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _standard_ranks(vector: np.ndarray) -> np.ndarray:
-    ranks = rankdata(vector)
+    above, size = tie_blocks(vector)
+    ranks = -(above + (size + 1) / 2)  # mid-ranks, the largest last
     centred = ranks - ranks.mean()
     length = np.linalg.norm(centred)
     return centred / length if length else np.full(vector.size, NAN)

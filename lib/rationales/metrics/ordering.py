@@ -6,20 +6,39 @@ are applied to every explanation: its own order (ties, and sets, in expectation 
 The set is always the top k words, k the length of the human rationale, so that only the order differs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import permutations
 from math import perm
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rationales.errors import StudyError
+from rationales.errors import StudyError, require_known
 from rationales.metrics.selection import require_k, require_scores, resolve_k
 
 FIRST_SHARES = (0.05, 0.1)  # of the words of the text: where P2 sees the steepest drop
 ORDERINGS = ("own", "greedy")
 # (set numbers (a,), keep-masks (candidates, n_words) of each) -> how much each text still supports the target
 Ask = Callable[[list[int], list[np.ndarray]], Sequence[np.ndarray]]
+
+
+def check_ordered(settings: dict, explainers: Iterable[str], paradigms: Sequence[str]) -> None:
+    """Raise StudyError for unknown or impossible entries `ordered_...` in the section `faithfulness` of a study file.
+
+    explainers, paradigms: what the study runs, whose words can be removed one by one.
+    """
+    known = {*explainers, "self", *paradigms}
+    for name in settings["ordered_explainers"]:
+        if name not in known:
+            raise StudyError(
+                f"`faithfulness: ordered_explainers` names '{name}', which the study does not run; "
+                f"its names are: {', '.join(sorted(known))}."
+            )
+    for operator in settings["ordered_operators"]:
+        require_known(operator, settings["operators"], "operator of `faithfulness: operators` for ordered words")
+    for entry in ("ordered_draws", "ordered_group"):
+        if type(settings[entry]) is not int or settings[entry] < 1:
+            raise StudyError(f"`faithfulness: {entry}` is {settings[entry]!r}; give a whole number of at least 1.")
 
 
 def first_orders(scores: ArrayLike, k: int, n_orders: int, generator: np.random.Generator) -> np.ndarray:

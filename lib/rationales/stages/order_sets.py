@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from rationales.errors import StudyError
 from rationales.examples import Example
 from rationales.metrics.faithfulness import log_odds
 from rationales.metrics.ordering import ORDERINGS, first_orders, order_greedily, ordered_rows, removal_masks
@@ -37,22 +36,6 @@ def is_ordered(study: Study, explainer: str, variant: str) -> bool:
     """Whether the study file asks for both orders of an explanation; replicates are left out."""
     wanted = study.faithfulness["ordered_explainers"]
     return not is_replicate(variant) and (explainer in wanted or (explainer == "self" and variant in wanted))
-
-
-def check_ordered(study: Study) -> None:
-    """StudyError for a name under `faithfulness: ordered_explainers` that the study does not run, or a wrong size."""
-    settings = study.faithfulness
-    names = {name for entries in study.explainers.values() for name, _ in entries}
-    known = {*names, "self", *study.self_explanations["paradigms"]}
-    for name in settings["ordered_explainers"]:
-        if name not in known:
-            raise StudyError(
-                f"`faithfulness: ordered_explainers` names '{name}', which the study does not run; "
-                f"its names are: {', '.join(sorted(known))}."
-            )
-    for entry in ("ordered_draws", "ordered_group"):
-        if type(settings[entry]) is not int or settings[entry] < 1:
-            raise StudyError(f"`faithfulness: {entry}` is {settings[entry]!r}; give a whole number of at least 1.")
 
 
 def collect_sets(study: Study, explanations: pd.DataFrame, chunk: list[tuple[Example, int]]) -> list[Ordered]:

@@ -161,21 +161,28 @@ def encode_prompt(tokenizer, task: str, labels: tuple[str, ...], example: Exampl
         for word in example.words
     ]
     add_special = style == "plain"
-    batch = tokenizer(rendered, add_special_tokens=add_special, return_offsets_mapping=True)
-    ids, route = list(batch["input_ids"]), "offsets"
-    offsets = list(batch["offset_mapping"])
-    if add_special:
-        ids = without_end(ids, tokenizer)
-        offsets = offsets[: len(ids)]
-    words = assign_tokens(offsets, rendered, spans)
-    if words is None or not words_are_whole(tokenizer, ids, words, example.word_texts):
-        ids, word_list = encode_word_by_word(tokenizer, rendered, spans, add_special)
-        words, route = np.array(word_list), "word by word"
+    ids, words, route = encode_spans(tokenizer, rendered, spans, example.word_texts, add_special)
     verbal = [(" " if style == "plain" else "") + wording.labels[label] for label in labels]
     label_ids = tuple(encode_labels(tokenizer, rendered, verbal, add_special))
     check_labels_differ(label_ids, labels, name)
     first = int(np.argmax(words >= 0))
     return Encoded(example.example_id, len(spans), np.array(ids), np.asarray(words), None, first, label_ids, route)
+
+
+def encode_spans(
+    tokenizer, rendered: str, spans: list[tuple[int, int]], texts: list[str], add_special: bool
+) -> tuple[list[int], np.ndarray, str]:
+    """Token ids of a prompt, the word number of each or -1, and the route; spans, texts: of the words in the prompt."""
+    batch = tokenizer(rendered, add_special_tokens=add_special, return_offsets_mapping=True)
+    ids, offsets = list(batch["input_ids"]), list(batch["offset_mapping"])
+    if add_special:
+        ids = without_end(ids, tokenizer)
+        offsets = offsets[: len(ids)]
+    words = assign_tokens(offsets, rendered, spans)
+    if words is not None and words_are_whole(tokenizer, ids, words, texts):
+        return ids, words, "offsets"
+    ids, word_list = encode_word_by_word(tokenizer, rendered, spans, add_special)
+    return ids, np.array(word_list), "word by word"
 
 
 def encode_labels(tokenizer, prompt: str, labels: list[str], add_special: bool) -> list[tuple[int, ...]]:
