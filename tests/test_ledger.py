@@ -22,7 +22,7 @@ from rationales.stages.evaluate_claims import judge_claims
 from rationales.statistics.comparisons import permutation_test
 from rationales.statistics.crossed import crossed_t_interval
 from rationales.study import load_study
-from rationales.tables import read_table, write_table
+from rationales.tables import NO_LABEL, read_table, write_table
 
 GROUPS = load_ledger().groups
 MARGINS = {"plausibility": 0.05, "faithfulness": 0.05}
@@ -505,13 +505,28 @@ def explanation_rows(scores, **columns):
 
 
 def test_word_measures_by_hand():
-    rows = derive.word_rows(explanation_rows([[0.9, 0.5, 0.5, 0.0]]), example_rows()).set_index("measure")["value"]
+    every = derive.word_rows(explanation_rows([[0.9, 0.5, 0.5, 0.0]]), example_rows())
+    rows = every[every["explainer"] == "lime"].set_index("measure")["value"]
     # k = 2: "The" is sure, "film" and "was" share the other place; "The" and "was" are stop words, "2" has no letter.
     assert rows["stop_word_share@human/words"] == pytest.approx((1 + 0.5) / 2)
     assert rows["structural_share@human/words"] == 0
     assert rows["score_levels@all/words"] == 3 / 4 and rows["small_effect@all/words"] == 1 / 4
-    chosen = explanation_rows([None], selected=[3], ordered=False)
-    assert derive.word_rows(chosen, example_rows()).set_index("measure")["value"]["structural_share@human/words"] == 0.5
+    chosen = derive.word_rows(explanation_rows([None], selected=[3], ordered=False), example_rows())
+    chosen = chosen[chosen["explainer"] == "lime"]
+    assert chosen.set_index("measure")["value"]["structural_share@human/words"] == 0.5
+
+
+def test_human_rationales_stand_beside_a_model_that_has_none_as_an_explainer():
+    lime = explanation_rows([[0.9, 0.5, 0.5, 0.0], [0.0, 0.1, 0.2, 0.3]])
+    rows = derive.word_rows(lime, example_rows())
+    human = rows[(rows["explainer"] == "human") & (rows["measure"] == "stop_word_share@human/words")]
+    assert human["seed"].tolist() == [0, 1] and human["value"].tolist() == [0.5, 0.5]  # "film" and "was"
+    own = explanation_rows([[1.0, 1, 0, 0]], explainer="human")  # one seed has its own, which stays
+    rows = derive.word_rows(pd.concat([lime, own]), example_rows())
+    human = rows[(rows["explainer"] == "human") & (rows["measure"] == "stop_word_share@human/words")]
+    assert sorted(zip(human["seed"], human["value"], strict=True)) == [(0, 0.5), (1, 0.5)]
+    unmarked = example_rows().assign(gold=[None])
+    assert derive.human_rows(lime, unmarked).empty
 
 
 def test_seed_correlations_equal_scipy_and_the_tight_half_is_the_closest_in_accuracy():
@@ -520,7 +535,7 @@ def test_seed_correlations_equal_scipy_and_the_tight_half_is_the_closest_in_accu
     accuracy = [0.5, 0.9, 0.91, 0.92, 0.7, 0.3]
     predictions = pd.DataFrame(
         [{"corpus": "c", "subject": "s", "tuning": "t", "seed": seed, "example_id": str(item), "paradigm": "prediction-only",
-          "correct": item < share * 100} for seed, share in enumerate(accuracy) for item in range(100)]
+          "predicted": "a", "correct": item < share * 100} for seed, share in enumerate(accuracy) for item in range(100)]
     )  # fmt: skip
     rows = derive.seed_rows(explanation_rows([list(row) for row in scores]), example_rows(), predictions)
     every = [pearsonr(scores[a], scores[b]).statistic for a in range(6) for b in range(a)]
@@ -529,15 +544,21 @@ def test_seed_correlations_equal_scipy_and_the_tight_half_is_the_closest_in_accu
     assert values.loc["seed_pearson@all/seeds"].tolist() == pytest.approx([np.mean(every), 1, 6])
     assert values.loc["seed_pearson_tight@all/seeds"].tolist() == pytest.approx([np.mean(tight), 1, 6])
     assert derive.seed_rows(explanation_rows([[1.0, 2, 3, 4]]), example_rows(), predictions).empty
+    sampled = explanation_rows([list(row) for row in scores], tuning="base")  # one model that answers six times
+    assert derive.seed_rows(sampled, example_rows(), predictions).empty
 
 
 def test_answers_become_measures():
     predictions = pd.DataFrame({"corpus": "c", "subject": "s", "tuning": "t", "seed": 0, "example_id": ["1", "2"],
-                                "paradigm": "prediction-only", "correct": [True, False], "p_full": 0.5, "confidence": [0.95, 0.9501]})  # fmt: skip
+                                "paradigm": "prediction-only", "predicted": "a", "correct": [True, False], "p_full": 0.5, "confidence": [0.95, 0.9501]})  # fmt: skip
     rows = derive.answer_rows(predictions).groupby("measure")["value"].apply(list)
     assert rows["correct@all/answers"] == [1, 0] and rows["rounded@all/answers"] == [1, 0]
     computed = derive.answer_rows(predictions.drop(columns="confidence"))
     assert set(computed["measure"]) == {"correct@all/answers"}
+    # One unreadable answer is a wrong one; a paradigm without any readable answer is a recording of failures.
+    one = predictions.assign(predicted=["a", NO_LABEL], correct=[True, False])
+    assert len(derive.answer_rows(one.drop(columns="confidence"))) == 2
+    assert derive.answer_rows(predictions.assign(predicted=NO_LABEL, correct=False)).empty
 
 
 def test_agreement_is_corrected_for_chance():

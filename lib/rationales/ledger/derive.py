@@ -9,6 +9,8 @@ from rationales.metrics.selection import inclusion_probabilities, set_to_scores
 from rationales.metrics.stability import mean_pairwise_correlation
 from rationales.replicates import without_replicates
 from rationales.statistics.equal_accuracy import select_models
+from rationales.study import BASE
+from rationales.tables import NO_LABEL
 
 KEYS = ["corpus", "subject", "tuning", "seed", "example_id"]
 COLUMNS = [*KEYS, "explainer", "variant", "measure", "value"]
@@ -24,7 +26,8 @@ DERIVED = {
     "structural_share@human/words": "share of words without any letter among the first k words",
     "score_levels@all/words": "different scores per word of the text",
     "small_effect@all/words": f"share of words whose score is below {SMALL_EFFECT} in absolute value",
-    "seed_pearson@all/seeds": "mean Pearson correlation of the scores over pairs of seeds",
+    "seed_pearson@all/seeds": "mean Pearson correlation of the scores over pairs of training seeds; those of a model that "
+    "is taken as it is only draw its answers",
     "seed_pearson_tight@all/seeds": "the same in the half of the seeds that are closest in accuracy (6 seeds needed)",
 }
 
@@ -33,9 +36,13 @@ def answer_rows(predictions: pd.DataFrame) -> pd.DataFrame:
     """Rows of `correct` for every paradigm, and of `rounded` for the confidence stated without an explanation.
 
     A confidence is stated where `predictions` has a column of that name; computed probabilities are not rounded.
+    A paradigm of a model without a single readable answer has no rows: a recording of failures is not a wrong model.
     """
     if predictions.empty:
         return pd.DataFrame(columns=COLUMNS)
+    readable = predictions["predicted"] != NO_LABEL
+    known = readable.groupby([predictions[name] for name in (*KEYS[:4], "paradigm")]).transform("any")
+    predictions = predictions[known]
     named = predictions.assign(explainer=ANSWER, variant=predictions["paradigm"])
     rows = [named.assign(measure="correct@all/answers", value=named["correct"].astype(float))]
     if "confidence" in named:
@@ -65,8 +72,10 @@ def word_rows(explanations: pd.DataFrame, examples: pd.DataFrame) -> pd.DataFram
 
     Ties at the border of the first k words count in expectation. Stop words: the list of the text's language, NaN
     where there is none. Examples without a human rationale have no k, and no rows of the shares; texts in which every
-    word has a letter have no share of words without one.
+    word has a letter have no share of words without one. Where a model has no explainer "human", the human rationales
+    themselves stand beside it (`human_rows`).
     """
+    explanations = pd.concat([explanations, human_rows(explanations, examples)], ignore_index=True)
     texts = {
         (row.corpus, row.example_id): (list(row.words), row.language, row.gold)
         for row in examples[["corpus", "example_id", "words", "language", "gold"]].itertuples(index=False)
@@ -98,12 +107,25 @@ def word_rows(explanations: pd.DataFrame, examples: pd.DataFrame) -> pd.DataFram
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def human_rows(explanations: pd.DataFrame, examples: pd.DataFrame) -> pd.DataFrame:
+    """The human rationales as explanations of each model and seed that has none by the explainer "human"."""
+    models = explanations[KEYS[:4]].drop_duplicates()
+    with_human = explanations.loc[explanations["explainer"] == "human", KEYS[:4]].drop_duplicates()
+    without = models.merge(with_human, how="left", indicator=True).query("_merge == 'left_only'").drop(columns="_merge")
+    selected = [None if gold is None else np.flatnonzero(gold) for gold in examples["gold"]]
+    marked = examples.assign(selected=selected)[["corpus", "example_id", "selected"]]
+    rows = without.merge(marked[[chosen is not None and len(chosen) > 0 for chosen in selected]], on="corpus")
+    return rows.assign(explainer="human", variant="default", scores=None, ordered=False, valid=True)
+
+
 def seed_rows(explanations: pd.DataFrame, examples: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
     """Rows of the measures "/seeds", for items whose explanation is valid under at least two seeds of a model.
 
     An item has one value; it is written under each of its seeds, so that seeds count but are not resampled: drawing
-    a seed twice would make it agree with itself. The tight half has the smallest range of accuracies.
+    a seed twice would make it agree with itself. The tight half has the smallest range of accuracies. Models that are
+    taken as they are have no rows: their seeds, in recordings, draw answers of one and the same model.
     """
+    explanations = explanations[explanations["tuning"] != BASE]
     n_words = {(row.corpus, row.example_id): len(row.words) for row in examples.itertuples(index=False)}
     valid = without_replicates(explanations[explanations["valid"].astype(bool)])
     found: dict[tuple, dict[int, np.ndarray]] = {}
