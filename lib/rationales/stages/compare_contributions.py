@@ -9,6 +9,9 @@ to the end of the reason count, not the label behind it.
 CC-SHAP takes Shapley values of the input tokens, estimated from sampled coalitions, in place of single deletions.
 Occlusion is exact, and costs one text per word; where words stand in for one another (two that say the same), single
 deletions see neither and Shapley values share the effect between them.
+
+A word that is copied into the reply drives the reply by being copied: without it the copy is unlikely. For replies that
+list words, agreement therefore also rises where they list the words that the answer hangs on.
 """
 
 from collections.abc import Sequence
