@@ -129,6 +129,8 @@ def measure(job: dict) -> dict:
 
 
 if __name__ == "__main__":
+    from benchmarks import measure as module  # the one that `others` imports, whose clock is set; this one is a copy
+
     chosen = json.loads(sys.argv[1])
     torch.set_num_threads(chosen["threads"])
-    print(json.dumps(measure(chosen)))
+    print(json.dumps(module.measure(chosen)))

@@ -14,7 +14,8 @@ from benchmarks import models, peers
 from rationales.examples import Example
 from rationales.explainers.registry import Workbench, explain
 from rationales.explainers.surrogates import fit_lime, fit_shap
-from rationales.metrics.faithfulness import ERASER_FRACTIONS, Curves, aopc_over_fractions, curve_ks, plan_masks
+from rationales.metrics.faithfulness import ERASER_FRACTIONS, plan_masks
+from rationales.metrics.selection import resolve_k
 from rationales.randomness import generator_for
 from rationales.subjects.base import Subject
 from rationales.subjects.encoding import Encoded
@@ -173,35 +174,32 @@ def delete_greedily(setting: Setting, number: int, ask: peers.Ask) -> np.ndarray
     return ranks
 
 
-def faithfulness_masks(setting: Setting, number: int) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Sizes, and per explainer the masks (2 * sizes, words): without its first words, and only these."""
+def faithfulness_masks(setting: Setting, number: int) -> np.ndarray:
+    """Masks (1 + explainers * 10, words): the intact text, then per explainer those of ERASER's five sizes.
+
+    First without the most important words, then only these. Sizes that come out equal are asked for again, as a plain
+    loop over the five does.
+    """
     words = len(setting.examples[number].words)
-    ks = curve_ks(words, ERASER_FRACTIONS, 0)
+    ks = np.array([resolve_k(fraction, words) for fraction in ERASER_FRACTIONS])
     plans = [plan_masks(order[None], ks) for order in setting.orders(number)]
-    return ks, [np.concatenate([without[0], only[0]]) for without, only in plans]
+    return np.concatenate([np.ones((1, words), bool), *(half[0] for plan in plans for half in plan)])
 
 
-def faithfulness_from(setting: Setting, number: int, answers: list[np.ndarray]) -> np.ndarray:
-    """Mean comprehensiveness and sufficiency over ERASER's five sizes of each explainer, (2 * explainers,)."""
-    ks, values = faithfulness_masks(setting, number)[0], []
-    for scores in answers:
-        without, only = scores[: len(ks)], scores[len(ks) :]
-        curves = Curves(ks, without[None], only[None], None, without[0], only[0], setting.targets[number])
-        values += [aopc_over_fractions(curves, ERASER_FRACTIONS, kind) for kind in ("comprehensiveness", "sufficiency")]
-    return np.array(values)
+def faithfulness_from(setting: Setting, number: int, answers: np.ndarray) -> np.ndarray:
+    """Mean comprehensiveness and sufficiency over the five sizes of each explainer, (explainers * 2,)."""
+    probabilities = np.exp(target_scores(setting, number, answers))
+    return probabilities[0] - probabilities[1:].reshape(-1, len(ERASER_FRACTIONS)).mean(1)
 
 
 def score_faithfulness(setting: Setting, number: int, ask: peers.Ask) -> np.ndarray:
-    masks = faithfulness_masks(setting, number)[1]
-    return faithfulness_from(setting, number, np.split(ask(np.concatenate(masks)), len(masks)))
+    return faithfulness_from(setting, number, ask(faithfulness_masks(setting, number)))
 
 
 def engine_faithfulness(setting: Setting, number: int, engine: Engine | None = None) -> list[np.ndarray]:
     bench = setting.bench(number, engine)
-    plans = [faithfulness_masks(setting, i)[1] for i in range(number)]
-    requests = [Request(setting.examples[i], masks) for i in range(number) for masks in plans[i]]
-    answers = iter(bench.engine.answer(requests))
-    return [faithfulness_from(setting, i, [next(answers) for _ in plans[i]]) for i in range(number)]
+    requests = [Request(setting.examples[i], faithfulness_masks(setting, i)) for i in range(number)]
+    return [faithfulness_from(setting, i, answers) for i, answers in enumerate(bench.engine.answer(requests))]
 
 
 def engine_together(setting: Setting, number: int) -> list[np.ndarray]:
@@ -236,7 +234,7 @@ def words_of(setting: Setting) -> int:
 
 
 def faithfulness_texts(setting: Setting) -> int:
-    return sum(len(masks) for masks in faithfulness_masks(setting, 0)[1])
+    return len(faithfulness_masks(setting, 0))
 
 
 def gradient_work(name: str) -> Work:

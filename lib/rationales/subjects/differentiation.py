@@ -142,7 +142,7 @@ def differentiate(
     def run(chosen: Sequence[int]) -> dict[int, Derivative]:
         """Derivatives of some of the points, by their numbers."""
         rows = intact_rows([points[number].encoded for number in chosen], len(weights))
-        budget = max(1, subject.batch_tokens(token_budget) // (1 if reduce is None else BACKWARD_COST))
+        budget = max(1, subject.batch_tokens(token_budget // (1 if reduce is None else BACKWARD_COST)))
         found = {}
         for members, start, extra in subject.groups(rows, share=not prompt):
             read = rows.lengths - start
