@@ -18,6 +18,7 @@ from rationales.reporting.contributions import (
 )
 from rationales.stages.compare_contributions import (
     agreement_rows,
+    compare_contributions,
     contribution_rows,
     explaining_part,
     single_deletions,
@@ -28,6 +29,7 @@ from rationales.subjects.engine import Engine, Request
 from rationales.subjects.replies import encode_reply, reply_log_probs
 from rationales.tasks import wording_for
 from tiny_models import random_causal, sentiment
+from tiny_study import open_tiny_study
 
 PARADIGM = "PE-list-free-anchored"
 REPLY = '["film", "two"]'
@@ -194,7 +196,9 @@ def test_only_the_reason_counts_where_the_label_comes_behind_it():
     assert explaining_part("PE-list-free-unanchored", '["film"]\npositive') == '["film"]\npositive'
 
 
-def test_nothing_asked_says_so():
+def test_nothing_asked_says_so_and_writes_nothing(tmp_path, monkeypatch):
+    study = open_tiny_study(tmp_path, monkeypatch, resamples=10)
+    assert compare_contributions(study, study.runs[0]).empty and not (study.folder / "contributions").exists()
     empty = pd.DataFrame(columns=["paradigm", "valid"])
     assert "self_explanations: contributions" in contributions_sentence(empty)
     assert contributions_table(empty).empty and without_contributions(empty).empty
