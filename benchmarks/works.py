@@ -250,7 +250,7 @@ def gradient_work(name: str) -> Work:
         "captum": captum_tool(peers.captum_gradient, method, steps),
         "batched": captum_tool(peers.batched_gradient, method, steps),
     }
-    return Work(name, tools, (4, 1) if integrated else (8, 4), lambda s: s.n_steps if integrated else 1)
+    return Work(name, tools, (2, 1) if integrated else (8, 4), lambda s: s.n_steps if integrated else 1)
 
 
 def relevance_work(rule: str) -> Work:

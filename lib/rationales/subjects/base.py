@@ -13,7 +13,7 @@ from rationales.subjects.encoding import Encoded
 from rationales.subjects.rows import Batch, Rows
 
 FORMS = ("log_prob", "logit")
-CPU_TOKENS = 1024  # larger batches only leave the processor's caches: a quarter to a half slower on small models
+CPU_TOKENS = 512  # larger batches only leave the processor's caches: a quarter to a half slower on small models
 
 
 class Subject(ABC):
