@@ -343,7 +343,6 @@ rule statistical_tests:
         METRICS,
         [part("epochs", run) for run in TRACED],
         part("agreement", "pairs"),
-        [part("stability", "seeds")] if SEVERAL_SEEDS else [],
         FEATURES,
     output:
         part("claims", "contrasts"),

@@ -115,6 +115,7 @@ def run_study(path: str, jobs: str, extra: list[str]) -> int:
     command = [
         sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile"), "--directory", str(study.folder),
         "--cores", cores, "--config", f"study={path}", "--keep-going", "--rerun-incomplete",
+        "--scheduler", "greedy",  # the other one takes seconds per job to choose among a few
         "--rerun-triggers", "mtime", "params", "input", "--quiet", "rules", "host", "reason", *extra,
     ]  # fmt: skip
     print(

@@ -10,6 +10,7 @@ and either asks the server or, where there is none, becomes the ordinary command
 the libraries' memory. Nothing but the standard library is imported here, so that asking costs milliseconds.
 """
 
+import atexit
 import json
 import os
 import select
@@ -20,6 +21,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -139,7 +141,7 @@ def _guard(connection: socket.socket) -> int:
     copy = os.fork()
     if copy == 0:
         connection.close()
-        sys.exit(_run(request, files))  # not os._exit: a kernel has things to close when it ends
+        _leave(_run(request, files))
     for file in files:
         os.close(file)
     try:
@@ -163,14 +165,30 @@ def _run(request: dict, files: list[int]) -> int:
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
     sys.argv = [request["program"], *request["arguments"]]
-    if request["program"] == "kernel":
-        from ipykernel import kernelapp
+    try:
+        if request["program"] == "kernel":
+            from ipykernel import kernelapp
 
-        kernelapp.launch_new_instance(request["arguments"])
-        return 0
-    from rationales.runner import main
+            # Its default was read from the environment when the module was loaded, for another process.
+            parent = f"--IPKernelApp.parent_handle={os.environ.get('JPY_PARENT_PID', 0)}"
+            kernelapp.launch_new_instance([*request["arguments"], parent])
+            return 0
+        from rationales.runner import main
 
-    return main(["notebook", *request["arguments"]])
+        return main(["notebook", *request["arguments"]])
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        return 1
+
+
+def _leave(status: int) -> None:
+    """End this copy as a process ends, but for the interpreter's own dismantling: a forked kernel hangs in that."""
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 @contextmanager

@@ -199,7 +199,10 @@ def _fisher_z_with_others(scores: ArrayLike, k: int) -> np.ndarray:
     k = require_k(k, n_words, at_least=1)
     if n_seeds < 2 or k == n_words:
         return np.zeros(0)
-    inclusion = np.array([inclusion_probabilities(row, k) for row in matrix])
+    # `inclusion_probabilities` of all seeds at once: resamples of seeds ask for it tens of thousands of times.
+    above = (matrix[:, None, :] > matrix[:, :, None]).sum(axis=2)
+    equal = (matrix[:, None, :] == matrix[:, :, None]).sum(axis=2)
+    inclusion = np.clip((k - above) / equal, 0.0, 1.0)
     others = (inclusion.sum(axis=0) - inclusion) / (n_seeds - 1)
     # Both have the mean k / n, and the norm of every centred 0/1 vector with k ones is known.
     centred = others - k / n_words
