@@ -55,7 +55,7 @@ def test_models_are_named_and_corrected_over_all_pairs():
     given = tables()
     assert show.scopes_in(given) == [SCOPE]
     rows = show.accuracy_rows(given, SCOPE)
-    assert rows["model"].tolist() == ["Textual features", "Features and derived words", "tiny-llama/tuned, seed 0", "tiny-llama/tuned, seed 1"]  # fmt: skip
+    assert rows["model"].tolist() == ["Textual features", "With derived words", "tiny-llama/tuned, seed 0", "tiny-llama/tuned, seed 1"]  # fmt: skip
     # Holm by hand over .04, .03, .001: .001 * 3; max(.03 * 2) = .06; max(.06, .04) = .06.
     assert show.test_table(given, SCOPE)["McNemar p (Holm)"].tolist() == [".060", ".060", ".003"]
 

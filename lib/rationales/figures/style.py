@@ -134,7 +134,7 @@ def use_study_style() -> None:
         palette="colorblind",
         rc={
             "figure.figsize": (WIDTH, 3.4),
-            "figure.dpi": 110,
+            "figure.dpi": 90,
             "figure.constrained_layout.use": True,
             # The font that comes with matplotlib: the same picture on every machine.
             "font.family": "sans-serif",

@@ -17,7 +17,7 @@ from rationales.tasks import PRIVATE_TASKS
 
 SCOPE = ("corpus", "language", "teacher")
 PLAIN, DERIVED = "features", "features-and-derived"
-NAMES = {PLAIN: "Textual features", DERIVED: "Features and derived words"}
+NAMES = {PLAIN: "Textual features", DERIVED: "With derived words"}
 VARIED = {
     "default": "same texts",
     "drawn-explanations": "transformer's seeds drawn anew",
